@@ -1,0 +1,89 @@
+// swift-tools-version:6.1
+import PackageDescription
+
+// What a fully static executable links besides the Swift runtime. SwiftPM does not work these out by itself
+// when Foundation Essentials is linked statically on Linux.
+let staticFoundation = [
+    "CoreFoundation", "_FoundationCShims", "_FoundationCollections", "_FoundationICU",
+    "FoundationInternationalization", "FoundationEssentials", "swiftSynchronization", "Foundation",
+]
+let staticExecutable: [LinkerSetting] =
+    [.unsafeFlags(["-static-executable"])] + staticFoundation.map { .linkedLibrary($0) }
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .unsafeFlags(["-warnings-as-errors"]),
+]
+
+let package = Package(
+    name: "mycontainer",
+    products: [
+        .executable(name: "mycontainer", targets: ["mycontainer"]),
+        .executable(name: "mycontainerd", targets: ["mycontainerd"]),
+        .executable(name: "mycontainer-runtime", targets: ["mycontainer-runtime"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    ],
+    targets: [
+        // C: only what Swift cannot express, and module maps of system libraries.
+        .target(name: "CLinux", path: "Sources/CLinux"),
+        .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
+        .systemLibrary(name: "CCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        // Libraries, lowest first; arrows point down only.
+        .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp", "CCap", "OCI"], swiftSettings: strict),
+        .target(name: "OCI", swiftSettings: strict),
+        .target(name: "MonitorProtocol", dependencies: ["OCI", "LinuxKernel"], swiftSettings: strict),
+        .target(name: "ContainerLog", dependencies: ["LinuxKernel"], swiftSettings: strict),
+        .target(
+            name: "Runtime", dependencies: ["LinuxKernel", "OCI", "MonitorProtocol", "ContainerLog"],
+            swiftSettings: strict),
+        .target(
+            name: "ImageStore", dependencies: ["LinuxKernel", "OCI", "CZstd", "CISAL", "CCrypto"],
+            swiftSettings: strict),
+        .target(name: "EngineAPI", dependencies: ["OCI"], swiftSettings: strict),
+        .target(
+            name: "Engine",
+            dependencies: [
+                "EngineAPI", "ImageStore", "MonitorProtocol", "ContainerLog", "LinuxKernel", "OCI", "CSQLite",
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "APIServer",
+            dependencies: [
+                "Engine", "EngineAPI",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ], swiftSettings: strict),
+        .target(
+            name: "Commands",
+            dependencies: [
+                "EngineAPI", "LinuxKernel",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: strict),
+
+        // Programs: a thin main each.
+        .executableTarget(
+            name: "mycontainer", dependencies: ["Commands"], swiftSettings: strict,
+            linkerSettings: staticExecutable),
+        .executableTarget(
+            name: "mycontainerd",
+            dependencies: [
+                "APIServer", "Engine", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "mycontainer-runtime", dependencies: ["Runtime"], swiftSettings: strict,
+            linkerSettings: staticExecutable),
+    ]
+)

@@ -1,0 +1,145 @@
+import OCI
+
+/// What a monitor needs beside the OCI `config.json` of its bundle. The daemon writes it as `monitor.json` in the
+/// bundle directory (`<exec-root>/containers/<id>/`) before it spawns `mycontainer-runtime monitor --bundle DIR`.
+///
+/// Every path is absolute and on the host.
+public struct LaunchDocument: Codable, Sendable {
+    /// The container's id, 64 hex digits.
+    public var id: String
+    /// Cgroup directory relative to each hierarchy's mount point, for example `/mycontainer-1a2b3c4d/<id>`.
+    public var cgroupPath: String
+    /// The overlay to mount as root inside the container's mount namespace; nil: `config.json`'s `root.path` as it is.
+    public var overlay: Overlay?
+    /// Where stdin, stdout and stderr go.
+    public var streams: Streams
+    /// The log the monitor writes; nil for the log driver `none`.
+    public var log: Log?
+    /// Whether the pause-style reaper is PID 1 (or a subreaper when the pid namespace is shared).
+    public var reaper: Bool
+    /// A ready BPF seccomp program (an array of `struct sock_filter`) and its SECCOMP_FILTER_FLAG_* bits; used
+    /// instead of `config.json`'s `linux.seccomp`, which is then absent.
+    public var seccompProgram: SeccompProgram?
+    /// Files made by the daemon on the host and bind-mounted in the container travel as ordinary OCI mounts.
+    /// Where the exit record is written; its space is allocated before the start.
+    public var exitRecordPath: String
+
+    public struct Overlay: Codable, Sendable {
+        /// Read-only layer directories, uppermost first.
+        public var lower: [String]
+        public var upper: String
+        public var work: String
+
+        public init(lower: [String], upper: String, work: String) {
+            self.lower = lower
+            self.upper = upper
+            self.work = work
+        }
+    }
+
+    public struct Streams: Codable, Sendable {
+        /// stdin stays open for attached clients; otherwise it is /dev/null.
+        public var openStdin: Bool
+        /// stdin closes when the first attached client that sends stdin goes away.
+        public var stdinOnce: Bool
+
+        public init(openStdin: Bool, stdinOnce: Bool) {
+            self.openStdin = openStdin
+            self.stdinOnce = stdinOnce
+        }
+    }
+
+    public struct Log: Codable, Sendable {
+        public enum Format: String, Codable, Sendable {
+            /// `<RFC3339Nano> <stdout|stderr> <F|P> <content>`: the CRI format. Reported as driver `local`.
+            case cri
+            /// Docker's `json-file`.
+            case json
+        }
+
+        public var format: Format
+        /// The live file; rotated ones are `<path>.1` (newest) … `<path>.<maxFiles-1>`.
+        public var path: String
+        /// Bytes after which the file rotates; 0 never rotates.
+        public var maxSize: Int64
+        /// How many files are kept, the live one included.
+        public var maxFiles: Int
+
+        public init(format: Format, path: String, maxSize: Int64, maxFiles: Int) {
+            self.format = format
+            self.path = path
+            self.maxSize = maxSize
+            self.maxFiles = maxFiles
+        }
+    }
+
+    public struct SeccompProgram: Codable, Sendable {
+        public var path: String
+        public var flags: UInt32
+
+        public init(path: String, flags: UInt32) {
+            self.path = path
+            self.flags = flags
+        }
+    }
+
+    public init(
+        id: String, cgroupPath: String, overlay: Overlay?, streams: Streams, log: Log?, reaper: Bool,
+        seccompProgram: SeccompProgram?, exitRecordPath: String
+    ) {
+        self.id = id
+        self.cgroupPath = cgroupPath
+        self.overlay = overlay
+        self.streams = streams
+        self.log = log
+        self.reaper = reaper
+        self.seccompProgram = seccompProgram
+        self.exitRecordPath = exitRecordPath
+    }
+}
+
+/// How a container ended. The file is the truth: the daemon never waits on a container itself.
+public struct ExitRecord: Codable, Sendable {
+    /// Exit code as a client sees it: the program's, or 128+n when signal n ended it.
+    public var exitCode: Int32
+    /// The signal that ended the user's process, 0 if it exited.
+    public var signal: Int32
+    /// Whether the kernel killed anything in the container's cgroup for memory.
+    public var oomKilled: Bool
+    /// Names of OOM victims where they are known.
+    public var oomVictims: [String]
+    /// Nanoseconds since the epoch.
+    public var startedAt: Int64
+    public var finishedAt: Int64
+    /// Why the container never started, if it did not.
+    public var failure: StartFailure?
+
+    public init(
+        exitCode: Int32, signal: Int32, oomKilled: Bool, oomVictims: [String] = [], startedAt: Int64,
+        finishedAt: Int64, failure: StartFailure? = nil
+    ) {
+        self.exitCode = exitCode
+        self.signal = signal
+        self.oomKilled = oomKilled
+        self.oomVictims = oomVictims
+        self.startedAt = startedAt
+        self.finishedAt = finishedAt
+        self.failure = failure
+    }
+}
+
+/// A start (or exec) that failed before the user's program ran.
+public struct StartFailure: Codable, Sendable, Error, Equatable {
+    /// What was being done: `mount`, `cgroup`, `user`, `chdir`, `seccomp`, `exec` …
+    public var stage: String
+    /// The errno, 0 where none applies. At stage `exec`: ENOENT is exit code 127, any other is 126.
+    public var errno: Int32
+    /// One sentence for the user.
+    public var message: String
+
+    public init(stage: String, errno: Int32, message: String) {
+        self.stage = stage
+        self.errno = errno
+        self.message = message
+    }
+}
