@@ -20,6 +20,12 @@ public struct LaunchDocument: Codable, Sendable {
     /// A ready BPF seccomp program (an array of `struct sock_filter`) and its SECCOMP_FILTER_FLAG_* bits; used
     /// instead of `config.json`'s `linux.seccomp`, which is then absent.
     public var seccompProgram: SeccompProgram?
+    /// Whom to run as, in Docker's form `user[:group]`, names or numbers. The child resolves it inside the container's
+    /// root against /etc/passwd and /etc/group before it drops its privileges; it then replaces `process.user`'s uid,
+    /// gid and groups, and HOME is set where the environment has none. nil: `process.user` is used as it is.
+    public var user: String?
+    /// Further supplementary groups (`--group-add`), names or numbers, resolved like `user`.
+    public var groups: [String]?
     /// Files made by the daemon on the host and bind-mounted in the container travel as ordinary OCI mounts.
     /// Where the exit record is written; its space is allocated before the start.
     public var exitRecordPath: String
@@ -85,7 +91,7 @@ public struct LaunchDocument: Codable, Sendable {
 
     public init(
         id: String, cgroupPath: String, overlay: Overlay?, streams: Streams, log: Log?, reaper: Bool,
-        seccompProgram: SeccompProgram?, exitRecordPath: String
+        seccompProgram: SeccompProgram?, user: String? = nil, groups: [String]? = nil, exitRecordPath: String
     ) {
         self.id = id
         self.cgroupPath = cgroupPath
@@ -94,6 +100,8 @@ public struct LaunchDocument: Codable, Sendable {
         self.log = log
         self.reaper = reaper
         self.seccompProgram = seccompProgram
+        self.user = user
+        self.groups = groups
         self.exitRecordPath = exitRecordPath
     }
 }

@@ -59,17 +59,24 @@ public struct MonitorRequest: Codable, Sendable {
         public var id: String
         public var process: RuntimeSpec.Process
         public var attach: Attach
+        /// Resolved inside the container's root like `LaunchDocument.user`; nil: `process.user` as it is.
+        public var user: String?
+        /// Resolved like `LaunchDocument.groups`.
+        public var groups: [String]?
         /// Where the exec's exit record is written.
         public var exitRecordPath: String
         /// Run without the container's seccomp filter (`--privileged`).
         public var unconfined: Bool
 
         public init(
-            id: String, process: RuntimeSpec.Process, attach: Attach, exitRecordPath: String, unconfined: Bool = false
+            id: String, process: RuntimeSpec.Process, attach: Attach, user: String? = nil, groups: [String]? = nil,
+            exitRecordPath: String, unconfined: Bool = false
         ) {
             self.id = id
             self.process = process
             self.attach = attach
+            self.user = user
+            self.groups = groups
             self.exitRecordPath = exitRecordPath
             self.unconfined = unconfined
         }
