@@ -1,0 +1,170 @@
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+import OCI
+
+/// Where the standard streams of a container's process come from.
+public enum Stdio: Sendable {
+    /// Descriptors of the caller that become 0, 1 and 2. The caller keeps its own copies and closes them.
+    case descriptors(input: Int32, output: Int32, error: Int32)
+    /// A pseudo-terminal of the container's own devpts, with its initial size in characters; its master comes back in
+    /// the result. A size of 0×0 leaves the kernel's default.
+    case terminal(width: UInt16, height: UInt16)
+}
+
+/// The cgroup that a process is born into. The descriptors stay the caller's.
+public struct CgroupPlacement: Sendable {
+    /// The open directory of the cgroup in the v2 hierarchy (for `CLONE_INTO_CGROUP`), or -1.
+    public var unified: Int32
+    /// Open, writable `cgroup.procs` files of the same cgroup in each v1 hierarchy. The new process writes `0` to each
+    /// before it leaves the host's cgroup namespace; the kernel checks the opener's credentials (cgroup v1's
+    /// `cgroup.procs`, CVE-2021-4197), so that this works from a new user namespace as well.
+    public var legacy: [Int32]
+
+    /// The caller's own cgroup: no placement at all.
+    public static let inherited = CgroupPlacement(unified: -1, legacy: [])
+
+    public init(unified: Int32, legacy: [Int32]) {
+        self.unified = unified
+        self.legacy = legacy
+    }
+}
+
+/// A ready seccomp filter.
+public struct SeccompFilter: Sendable {
+    /// The bytes of an array of `struct sock_filter`.
+    public var program: [UInt8]
+    /// `SECCOMP_FILTER_FLAG_*` bits.
+    public var flags: UInt32
+
+    public init(program: [UInt8], flags: UInt32) {
+        self.program = program
+        self.flags = flags
+    }
+}
+
+/// All that the start of a container's first process needs.
+public struct ContainerLaunch: Sendable {
+    /// The container's configuration; `process` is required.
+    public var spec: RuntimeSpec
+    /// The bundle directory, absolute: relative paths of the configuration are relative to it.
+    public var bundle: String
+    /// Mounted as the container's root; nil: `spec.root.path`.
+    public var overlay: LaunchDocument.Overlay?
+    public var cgroup: CgroupPlacement
+    public var stdio: Stdio
+    /// Used instead of `spec.linux.seccomp`; nil: compiled from it, no filter where that is absent too.
+    public var seccomp: SeccompFilter?
+    /// Whether the pause-style reaper becomes the container's first process.
+    public var reaper: Bool
+    /// Number of descriptors from 3 on that stay open in the user's process (`--preserve-fds`).
+    public var preservedDescriptors: Int32
+    /// Use `MS_MOVE` and `chroot` instead of `pivot_root`: for a host whose root is an initramfs.
+    public var noPivot: Bool
+    /// Keep the caller's session keyring.
+    public var noNewKeyring: Bool
+    /// Create the working directory in the root filesystem if it is absent, as dockerd does for WORKDIR. In either case
+    /// the process's cwd is verified to be inside the root (CVE-2024-21626).
+    public var createWorkingDirectory: Bool
+    /// Two FIFOs (both opened read-write) between `create` and `start`; nil: go straight on.
+    public var gate: StartGate?
+    /// Called in the runtime's namespaces with the host pid of the container's first process when its namespaces exist
+    /// and before its root is changed: the place for network devices and the `prestart` and `createRuntime` hooks.
+    public var prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)?
+
+    public init(
+        spec: RuntimeSpec, bundle: String, overlay: LaunchDocument.Overlay? = nil,
+        cgroup: CgroupPlacement = .inherited, stdio: Stdio, seccomp: SeccompFilter? = nil, reaper: Bool = false,
+        preservedDescriptors: Int32 = 0, noPivot: Bool = false, noNewKeyring: Bool = false,
+        createWorkingDirectory: Bool = false, gate: StartGate? = nil,
+        prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)? = nil
+    ) {
+        self.spec = spec
+        self.bundle = bundle
+        self.overlay = overlay
+        self.cgroup = cgroup
+        self.stdio = stdio
+        self.seccomp = seccomp
+        self.reaper = reaper
+        self.preservedDescriptors = preservedDescriptors
+        self.noPivot = noPivot
+        self.noNewKeyring = noNewKeyring
+        self.createWorkingDirectory = createWorkingDirectory
+        self.gate = gate
+        self.prepared = prepared
+    }
+}
+
+/// What stands between OCI `create` and `start`: the container's process reads a byte from `command` before it executes
+/// the user's program, and reports to `status`, which it closes by executing it.
+public struct StartGate: Sendable {
+    public var command: Int32
+    public var status: Int32
+
+    public init(command: Int32, status: Int32) {
+        self.command = command
+        self.status = status
+    }
+}
+
+/// Another process for a running container.
+public struct ContainerEntry: Sendable {
+    /// What to run.
+    public var process: RuntimeSpec.Process
+    /// The container's configuration: its namespaces and seccomp policy.
+    public var spec: RuntimeSpec
+    /// A pidfd of the container's first process.
+    public var target: Int32
+    /// Host pid of the same process.
+    public var targetPid: pid_t
+    public var cgroup: CgroupPlacement
+    public var stdio: Stdio
+    /// Used instead of `spec.linux.seccomp`.
+    public var seccomp: SeccompFilter?
+    /// Run without any filter (`docker exec --privileged`).
+    public var unconfined: Bool
+    public var preservedDescriptors: Int32
+    public var noNewKeyring: Bool
+
+    public init(
+        process: RuntimeSpec.Process, spec: RuntimeSpec, target: Int32, targetPid: pid_t,
+        cgroup: CgroupPlacement = .inherited, stdio: Stdio, seccomp: SeccompFilter? = nil, unconfined: Bool = false,
+        preservedDescriptors: Int32 = 0, noNewKeyring: Bool = false
+    ) {
+        self.process = process
+        self.spec = spec
+        self.target = target
+        self.targetPid = targetPid
+        self.cgroup = cgroup
+        self.stdio = stdio
+        self.seccomp = seccomp
+        self.unconfined = unconfined
+        self.preservedDescriptors = preservedDescriptors
+        self.noNewKeyring = noNewKeyring
+    }
+}
+
+/// A process that was started: a child of the caller, to be waited for by it.
+public struct StartedProcess: ~Copyable, Sendable {
+    /// Host pid of the child: the container's PID 1, the reaper, or the process of an exec.
+    public let pid: pid_t
+    /// Host pid of the user's process: differs from `pid` when the reaper is in between.
+    public let userPid: pid_t
+    /// Refers to `pid`.
+    public let pidfd: FileDescriptor
+    /// The container's root mount (`O_PATH`); nil for an exec and for a joined mount namespace.
+    public var root: FileDescriptor?
+    /// The pseudo-terminal's master where one was asked for.
+    public var terminal: FileDescriptor?
+
+    init(
+        pid: pid_t, userPid: pid_t, pidfd: consuming FileDescriptor, root: consuming FileDescriptor?,
+        terminal: consuming FileDescriptor?
+    ) {
+        self.pid = pid
+        self.userPid = userPid
+        self.pidfd = pidfd
+        self.root = root
+        self.terminal = terminal
+    }
+}
