@@ -1,0 +1,77 @@
+#pragma once
+// seccomp(2) and bpf(2): glibc has no wrappers, and union bpf_attr's anonymous members are lost on the Swift importer.
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/// seccomp(SECCOMP_SET_MODE_FILTER): 0, or the listener's descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER; -1 and errno.
+static inline int clinux_seccomp_load(const void *filters, uint16_t count, uint32_t flags) {
+    struct sock_fprog program = {.len = count, .filter = (struct sock_filter *)filters};
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+/// Loads a BPF_PROG_TYPE_CGROUP_DEVICE program of `count` instructions: its descriptor (close-on-exec), or -1 and errno.
+static inline int clinux_bpf_load_device(const void *instructions, uint32_t count, char *log, uint32_t log_size) {
+    static const char license[] = "Apache-2.0";
+    union bpf_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+    attr.insns = (uint64_t)(uintptr_t)instructions;
+    attr.insn_cnt = count;
+    attr.license = (uint64_t)(uintptr_t)license;
+    if (log_size) {
+        attr.log_buf = (uint64_t)(uintptr_t)log;
+        attr.log_size = log_size;
+        attr.log_level = 1;
+    }
+    memcpy(attr.prog_name, "device_rules", 13);
+    return (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr);
+}
+
+/// Attaches `program` to `cgroup`; with `replaced` >= 0 it takes that program's place atomically.
+static inline int clinux_bpf_attach_device(int cgroup, int program, int replaced) {
+    union bpf_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.target_fd = (uint32_t)cgroup;
+    attr.attach_bpf_fd = (uint32_t)program;
+    attr.attach_type = BPF_CGROUP_DEVICE;
+    attr.attach_flags = BPF_F_ALLOW_MULTI;
+    if (replaced >= 0) {
+        attr.attach_flags |= BPF_F_REPLACE;
+        attr.replace_bpf_fd = (uint32_t)replaced;
+    }
+    return (int)syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof attr);
+}
+
+static inline int clinux_bpf_detach_device(int cgroup, int program) {
+    union bpf_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.target_fd = (uint32_t)cgroup;
+    attr.attach_bpf_fd = (uint32_t)program;
+    attr.attach_type = BPF_CGROUP_DEVICE;
+    return (int)syscall(SYS_bpf, BPF_PROG_DETACH, &attr, sizeof attr);
+}
+
+/// Ids of the device programs attached to `cgroup` itself: how many there are, or -1 and errno.
+static inline int clinux_bpf_query_device(int cgroup, uint32_t *ids, uint32_t capacity) {
+    union bpf_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.query.target_fd = (uint32_t)cgroup;
+    attr.query.attach_type = BPF_CGROUP_DEVICE;
+    attr.query.prog_ids = (uint64_t)(uintptr_t)ids;
+    attr.query.prog_cnt = capacity;
+    int result = (int)syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof attr);
+    return result < 0 ? result : (int)attr.query.prog_cnt;
+}
+
+static inline int clinux_bpf_open_program(uint32_t id) {
+    union bpf_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.prog_id = id;
+    return (int)syscall(SYS_bpf, BPF_PROG_GET_FD_BY_ID, &attr, sizeof attr);
+}

@@ -1,0 +1,45 @@
+import Glibc
+
+/// Reading and writing of cgroup control files: small texts, one write(2) a value.
+enum CgroupFile {
+    /// The whole text, nil (and errno) where it can't be read.
+    static func read(_ path: String) -> String? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var capacity = 4096
+        while true {
+            var failed: Int32 = 0
+            let chunk = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
+                var got = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+                while got < 0 && errno == EINTR { got = Glibc.read(descriptor, buffer.baseAddress, buffer.count) }
+                failed = got < 0 ? errno : 0
+                count = max(0, got)
+            }
+            if failed != 0 {
+                errno = failed
+                return nil
+            }
+            if chunk.isEmpty { return String(decoding: bytes, as: UTF8.self) }
+            bytes += chunk
+            capacity = 65536
+        }
+    }
+
+    /// Writes `value` in one write(2), as control files need; 0 or the errno.
+    static func write(_ path: String, _ value: String) -> Int32 {
+        let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return errno }
+        defer { close(descriptor) }
+        var value = value
+        return value.withUTF8 { bytes in
+            while true {
+                if Glibc.write(descriptor, bytes.baseAddress, bytes.count) >= 0 { return 0 }
+                if errno != EINTR { return errno }
+            }
+        }
+    }
+
+    static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+}
