@@ -45,13 +45,14 @@ let package = Package(
             name: "Runtime", dependencies: ["LinuxKernel", "OCI", "MonitorProtocol", "ContainerLog"],
             swiftSettings: strict),
         .target(
-            name: "ImageStore", dependencies: ["LinuxKernel", "OCI", "CZstd", "CISAL", "CCrypto"],
+            name: "ImageStore", dependencies: ["Database", "LinuxKernel", "OCI", "CZstd", "CISAL", "CCrypto"],
             swiftSettings: strict),
+        .target(name: "Database", dependencies: ["CSQLite"], swiftSettings: strict),
         .target(name: "EngineAPI", dependencies: ["OCI"], swiftSettings: strict),
         .target(
             name: "Engine",
             dependencies: [
-                "EngineAPI", "ImageStore", "MonitorProtocol", "ContainerLog", "LinuxKernel", "OCI", "CSQLite",
+                "EngineAPI", "ImageStore", "Database", "MonitorProtocol", "ContainerLog", "LinuxKernel", "OCI",
             ],
             swiftSettings: strict),
         .target(

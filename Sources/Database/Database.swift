@@ -1,0 +1,62 @@
+import CSQLite
+import Synchronization
+
+/// A SQLite database file in WAL mode, used by one process through one connection.
+///
+/// Calls block: for microseconds, or for the time of a disk flush when a transaction is ``Durability/full``. All of
+/// them may be made from any thread; they take turns.
+public final class Database: Sendable {
+    /// What a committed transaction survives.
+    public enum Durability: Sendable {
+        /// A crash of the program. A power cut may lose it, never corrupt the file (`synchronous=NORMAL`).
+        case normal
+        /// A power cut too (`synchronous=FULL`).
+        case full
+    }
+
+    private let lock = Mutex(())
+    /// Touched under `lock` only: `Mutex<Connection>` would keep callers from passing what they own into `body`.
+    private nonisolated(unsafe) let connection: Connection
+
+    /// Opens or creates the database at `path` and brings its schema up to date.
+    ///
+    /// - Parameter migrations: `migrations[n]` is the SQL script that takes `user_version` from n to n + 1. Entries are
+    ///   only ever added. A file with a newer schema is refused, since this version could damage what it can't read.
+    public init(path: String, migrations: [String]) throws(DatabaseError) {
+        let connection = try Connection(path: path)
+        try connection.migrate(migrations, path: path)
+        self.connection = connection
+    }
+
+    /// Runs `body` in a transaction that is committed when it returns and rolled back when it throws.
+    public func write<Result: Sendable>(
+        _ durability: Durability = .normal, _ body: (Connection) throws -> Result
+    ) throws -> Result {
+        try lock.withLock { _ in try connection.transaction(durability, body) }
+    }
+
+    /// Runs `body`, which only reads, on one consistent snapshot.
+    public func read<Result: Sendable>(_ body: (Connection) throws -> Result) throws -> Result {
+        try lock.withLock { _ in try connection.snapshot(body) }
+    }
+}
+
+/// What SQLite said, and of which statement.
+public struct DatabaseError: Error, Sendable, CustomStringConvertible {
+    /// SQLite's extended result code.
+    public let code: Int32
+    public let message: String
+
+    public init(code: Int32, message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    public var description: String { "state database: \(message)" }
+
+    /// A uniqueness, foreign key or other constraint said no.
+    public var isConstraint: Bool { code & 0xff == SQLITE_CONSTRAINT }
+
+    /// The disk is full.
+    public var isFull: Bool { code & 0xff == SQLITE_FULL }
+}
