@@ -1,0 +1,4 @@
+/// What this build calls itself in `version`, `info` and the HTTP `Server` header.
+public enum ProductVersion {
+    public static let current = "0.1.0"
+}
