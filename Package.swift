@@ -73,6 +73,8 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
 
+        .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
+
         // Programs: a thin main each.
         .executableTarget(
             name: "mycontainer", dependencies: ["Commands"], swiftSettings: strict,
