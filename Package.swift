@@ -39,7 +39,7 @@ let package = Package(
         // Libraries, lowest first; arrows point down only.
         .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp", "CCap", "OCI"], swiftSettings: strict),
         .target(name: "OCI", swiftSettings: strict),
-        .target(name: "MonitorProtocol", dependencies: ["OCI", "LinuxKernel", "ContainerLog"], swiftSettings: strict),
+        .target(name: "MonitorProtocol", dependencies: ["OCI", "LinuxKernel"], swiftSettings: strict),
         .target(name: "ContainerLog", dependencies: ["LinuxKernel"], swiftSettings: strict),
         .target(
             name: "Runtime", dependencies: ["LinuxKernel", "OCI", "MonitorProtocol", "ContainerLog"],
@@ -53,6 +53,7 @@ let package = Package(
             name: "Engine",
             dependencies: [
                 "EngineAPI", "ImageStore", "Database", "MonitorProtocol", "ContainerLog", "LinuxKernel", "OCI",
+                "CLinux",
             ],
             swiftSettings: strict),
         .target(
@@ -72,8 +73,6 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
-
-        .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
 
         // Programs: a thin main each.
         .executableTarget(

@@ -1,4 +1,3 @@
-import ContainerLog
 import OCI
 
 /// What a monitor needs beside the OCI `config.json` of its bundle. The daemon writes it as `monitor.json` in the
@@ -57,7 +56,12 @@ public struct LaunchDocument: Codable, Sendable {
     }
 
     public struct Log: Codable, Sendable {
-        public typealias Format = LogFormat
+        public enum Format: String, Codable, Sendable {
+            /// `<RFC3339Nano> <stdout|stderr> <F|P> <content>`: the CRI format. Reported as driver `local`.
+            case cri
+            /// Docker's `json-file`.
+            case json
+        }
 
         public var format: Format
         /// The live file; rotated ones are `<path>.1` (newest) … `<path>.<maxFiles-1>`.

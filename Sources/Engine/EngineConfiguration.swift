@@ -1,0 +1,46 @@
+/// How an engine is set up; every path is absolute.
+public struct EngineConfiguration: Sendable {
+    /// Durable data: images, containers' layers, volumes, the database. Made with mode 0700.
+    public var dataRoot: String
+    /// Run state: bundles, monitor sockets, exit records. Rebuilt after a reboot.
+    public var executionRoot: String
+    /// Directories that `pull` reads images from, in order.
+    public var registries: [String]
+    /// The `mycontainer-runtime` executable.
+    public var runtimePath: String
+    /// Name that `info` shows for this daemon; nil takes the host's.
+    public var name: String?
+    /// Labels of the daemon itself (`key=value`), shown by `info`.
+    public var labels: [String]
+    public var debug: Bool
+    /// Whether containers go on running when the daemon is told to stop.
+    public var liveRestore: Bool
+    /// Log driver of containers that ask for none: `local`, `json-file` or `none`.
+    public var defaultLogDriver: String
+    public var defaultLogOptions: [String: String]
+    /// Whether the reaper is PID 1 of containers that don't say.
+    public var defaultInit: Bool
+    /// Seconds that `stop` waits before SIGKILL when neither the request nor the container says.
+    public var defaultStopTimeout: Int
+    /// Bytes of /dev/shm of containers that don't say.
+    public var defaultShmSize: Int64
+    /// A seccomp profile (JSON) instead of the built-in one; `unconfined` for none.
+    public var seccompProfile: String?
+
+    public init(dataRoot: String, executionRoot: String, registries: [String], runtimePath: String) {
+        self.dataRoot = dataRoot
+        self.executionRoot = executionRoot
+        self.registries = registries
+        self.runtimePath = runtimePath
+        name = nil
+        labels = []
+        debug = false
+        liveRestore = true
+        defaultLogDriver = "local"
+        defaultLogOptions = [:]
+        defaultInit = true
+        defaultStopTimeout = 10
+        defaultShmSize = 64 << 20
+        seccompProfile = nil
+    }
+}
