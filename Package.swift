@@ -39,7 +39,7 @@ let package = Package(
         // Libraries, lowest first; arrows point down only.
         .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp", "CCap", "OCI"], swiftSettings: strict),
         .target(name: "OCI", swiftSettings: strict),
-        .target(name: "MonitorProtocol", dependencies: ["OCI", "LinuxKernel"], swiftSettings: strict),
+        .target(name: "MonitorProtocol", dependencies: ["OCI", "LinuxKernel", "ContainerLog"], swiftSettings: strict),
         .target(name: "ContainerLog", dependencies: ["LinuxKernel"], swiftSettings: strict),
         .target(
             name: "Runtime", dependencies: ["LinuxKernel", "OCI", "MonitorProtocol", "ContainerLog"],
@@ -73,6 +73,8 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
+
+        .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
 
         // Programs: a thin main each.
         .executableTarget(

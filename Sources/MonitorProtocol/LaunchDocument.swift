@@ -1,3 +1,4 @@
+import ContainerLog
 import OCI
 
 /// What a monitor needs beside the OCI `config.json` of its bundle. The daemon writes it as `monitor.json` in the
@@ -56,12 +57,7 @@ public struct LaunchDocument: Codable, Sendable {
     }
 
     public struct Log: Codable, Sendable {
-        public enum Format: String, Codable, Sendable {
-            /// `<RFC3339Nano> <stdout|stderr> <F|P> <content>`: the CRI format. Reported as driver `local`.
-            case cri
-            /// Docker's `json-file`.
-            case json
-        }
+        public typealias Format = LogFormat
 
         public var format: Format
         /// The live file; rotated ones are `<path>.1` (newest) … `<path>.<maxFiles-1>`.

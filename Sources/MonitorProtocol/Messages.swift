@@ -1,3 +1,4 @@
+import ContainerLog
 import OCI
 
 /// The conversation between the daemon and a container's monitor.
@@ -139,16 +140,7 @@ public struct MonitorMessage: Codable, Sendable {
     public enum State: String, Codable, Sendable { case ready, running, exited }
 
     /// A point in the log: everything before it was written when the attachment began, nothing after it was.
-    public struct LogPosition: Codable, Sendable, Equatable {
-        /// Inode of the live log file.
-        public var inode: UInt64
-        public var offset: Int64
-
-        public init(inode: UInt64, offset: Int64) {
-            self.inode = inode
-            self.offset = offset
-        }
-    }
+    public typealias LogPosition = ContainerLog.LogPosition
 
     public init(sequence: UInt64, body: Body) {
         self.sequence = sequence
