@@ -89,5 +89,9 @@ let package = Package(
         .executableTarget(
             name: "mycontainer-runtime", dependencies: ["Runtime"], swiftSettings: strict,
             linkerSettings: staticExecutable),
+
+        // Drives the built programs as a user does; `make test-integration` says where they are.
+        .target(name: "CTestSupport", path: "Tests/CTestSupport"),
+        .testTarget(name: "IntegrationTests", dependencies: ["CTestSupport"], swiftSettings: strict),
     ]
 )

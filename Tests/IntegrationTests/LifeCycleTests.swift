@@ -1,0 +1,147 @@
+import Glibc
+import Testing
+
+@Suite("The life of a container: create, start, stop, kill, pause, wait, remove")
+struct LifeCycleTests {
+    @Test("Every state by its name, in the order of a life")
+    func states() throws {
+        try withDaemon { daemon in
+            try daemon.must("create", "--name", "c", "busybox", "sleep", "1000")
+            #expect(try daemon.inspect("c")["State"]["Status"].string == "created")
+            try daemon.must("start", "c")
+            let running = try daemon.inspect("c")["State"]
+            #expect(running["Status"].string == "running")
+            #expect(running["Running"].bool == true)
+            let pid = try #require(running["Pid"].int)
+            #expect(exists("/proc/\(pid)"))
+            try daemon.must("pause", "c")
+            #expect(try daemon.inspect("c")["State"]["Status"].string == "paused")
+            #expect(try daemon.cli("exec", "c", "true").status != 0, "exec in a paused container was not refused")
+            try daemon.must("unpause", "c")
+            #expect(try daemon.inspect("c")["State"]["Paused"].bool == false)
+            #expect(try daemon.cli("rm", "c").status == 1, "a running container was removed without force")
+            try daemon.must("stop", "c")
+            let ended = try daemon.inspect("c")["State"]
+            #expect(ended["Status"].string == "exited")
+            #expect(ended["Pid"].int == 0)
+            #expect(!exists("/proc/\(pid)"))
+            try daemon.must("start", "c")
+            try daemon.must("restart", "-t", "1", "c")
+            #expect(try daemon.inspect("c")["State"]["Status"].string == "running")
+            try daemon.must("rm", "-f", "c")
+            #expect(try daemon.api("GET", "/containers/c/json").status == 404)
+        }
+    }
+
+    @Test("start -a attaches and ends with the program's code")
+    func startAttached() throws {
+        try withDaemon { daemon in
+            try daemon.must("create", "--name", "c", "busybox", "sh", "-c", "echo hello; exit 6")
+            let first = try daemon.cli("start", "-a", "c")
+            #expect(first.status == 6)
+            #expect(first.output == "hello\n")
+            let second = try daemon.cli("start", "-a", "c")
+            #expect(second.status == 6)
+            #expect(try daemon.must("logs", "c") == "hello\nhello")
+        }
+    }
+
+    @Test("kill sends the signal asked for, by name or number, to the program itself")
+    func kill() throws {
+        try withDaemon { daemon in
+            let script = "trap 'echo hup' HUP; trap 'echo usr1' USR1; echo up; while :; do sleep 0.05; done"
+            try daemon.must("run", "-d", "--name", "c", "busybox", "sh", "-c", script)
+            #expect(try eventually { try daemon.must("logs", "c").contains("up") })
+            try daemon.must("kill", "-s", "HUP", "c")
+            #expect(try eventually { try daemon.must("logs", "c").contains("hup") })
+            try daemon.must("kill", "--signal", "10", "c")
+            #expect(try eventually { try daemon.must("logs", "c").contains("usr1") })
+            #expect(try daemon.inspect("c")["State"]["Running"].bool == true)
+            #expect(try daemon.cli("kill", "-s", "NOSUCH", "c").status == 1)
+            try daemon.must("kill", "c")
+            _ = try daemon.state(of: "c") { $0["Running"].bool == false }
+            #expect(try daemon.inspect("c")["State"]["ExitCode"].int == 137)
+            let again = try daemon.cli("kill", "c")
+            #expect(again.status == 1)
+            #expect(again.error.contains("not running"))
+        }
+    }
+
+    @Test("stop uses the stop signal, then the timeout, then SIGKILL")
+    func stopSignal() throws {
+        try withDaemon { daemon in
+            let script = "trap 'exit 21' USR2; trap '' TERM; echo up; while :; do sleep 0.05; done"
+            try daemon.must("run", "-d", "--name", "asked", "--stop-signal", "USR2", "busybox", "sh", "-c", script)
+            try daemon.must("run", "-d", "--name", "stubborn", "--stop-timeout", "1", "busybox", "sh", "-c", script)
+            for name in ["asked", "stubborn"] {
+                #expect(try eventually { try daemon.must("logs", name).contains("up") })
+                try daemon.must("stop", name)
+            }
+            #expect(try daemon.inspect("asked")["State"]["ExitCode"].int == 21)
+            #expect(try daemon.inspect("stubborn")["State"]["ExitCode"].int == 137)
+        }
+    }
+
+    @Test("An interrupt on run is forwarded to the program")
+    func interrupt() throws {
+        try withDaemon { daemon in
+            let command = try daemon.spawn(
+                "run", "--rm", "busybox", "sh", "-c",
+                "trap 'echo caught; exit 4' INT; echo up; while :; do sleep 0.05; done")
+            try command.waitFor("up")
+            command.signal(SIGINT)
+            let outcome = try command.finish()
+            #expect(outcome.output == "up\ncaught\n")
+            #expect(outcome.status == 4)
+        }
+    }
+
+    @Test("wait blocks until the end and speaks for each container")
+    func wait() throws {
+        try withDaemon { daemon in
+            try daemon.must("run", "-d", "-i", "--name", "a", "busybox", "sh", "-c", "read line; exit 11")
+            try daemon.must("run", "-d", "--name", "b", "busybox", "sh", "-c", "exit 12")
+            let waiting = try daemon.spawn("wait", "a", "b")
+            let attached = try daemon.spawn("attach", "a", standard: .piped)
+            try attached.write("go\n")
+            #expect(try waiting.finish().output == "11\n12\n")
+            #expect(try attached.finish().status == 11)
+        }
+    }
+
+    @Test("What a container wrote is there after a restart and gone after rm")
+    func writableLayer() throws {
+        try withDaemon { daemon in
+            try daemon.must("run", "--name", "c", "busybox", "sh", "-c", "echo kept >>/etc/note; cat /etc/note")
+            #expect(try daemon.must("start", "-a", "c") == "kept\nkept")
+            try daemon.must("rm", "c")
+            #expect(try daemon.cli("run", "--rm", "busybox", "cat", "/etc/note").status == 1)
+        }
+    }
+
+    @Test("Thirty containers at once start, run and go")
+    func many() throws {
+        try withDaemon { daemon in
+            let commands = try (0..<30).map { try daemon.spawn("run", "--rm", "busybox", "echo", "\($0)") }
+            for (index, command) in commands.enumerated() {
+                let outcome = try command.finish(seconds: 60)
+                #expect(outcome.status == 0, "\(outcome.error)")
+                #expect(outcome.line == "\(index)")
+            }
+            #expect(try daemon.must("ps", "-aq") == "")
+        }
+    }
+
+    @Test("top lists the program and hides the reaper; stats read the cgroup")
+    func topAndStats() throws {
+        try withDaemon { daemon in
+            try daemon.must("run", "-d", "--name", "c", "busybox", "sleep", "1000")
+            let top = try daemon.must("top", "c")
+            #expect(top.contains("sleep 1000"))
+            #expect(!top.contains("mycontainer-runtime"))
+            #expect(top.split(separator: "\n").count == 2)
+            let stats = try daemon.must("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}")
+            #expect(stats == "c 1")
+        }
+    }
+}

@@ -1,0 +1,124 @@
+import Glibc
+import Testing
+
+@Suite("logs and attach")
+struct LogTests {
+    @Test("Both streams are kept apart, whole, in order; tail, timestamps and since choose")
+    func choosing() throws {
+        try withDaemon { daemon in
+            try daemon.must(
+                "run", "--name", "c", "busybox", "sh", "-c",
+                "for i in 1 2 3 4; do echo $i; done; echo e >&2; printf half")
+            let all = try daemon.cli("logs", "c")
+            #expect(all.output == "1\n2\n3\n4\nhalf")
+            #expect(all.error == "e\n")
+            #expect(try daemon.cli("logs", "--tail", "0", "c").output == "")
+            #expect(try daemon.cli("logs", "--tail", "1", "c").output == "half")
+            let stamped = try daemon.cli("logs", "-t", "c").lines
+            #expect(stamped.count == 5)
+            #expect(stamped.allSatisfy { $0.contains("T") && $0.contains("Z ") })
+            #expect(stamped[0].hasSuffix("Z 1"))
+            #expect(try daemon.cli("logs", "--since", "1h", "c").output == "1\n2\n3\n4\nhalf")
+            #expect(try daemon.cli("logs", "--since", "2100-01-01T00:00:00Z", "c").output == "")
+            #expect(try daemon.cli("logs", "--until", "1h", "c").output == "")
+            #expect(try daemon.cli("logs", "nobody").status == 1)
+        }
+    }
+
+    @Test("-f goes on until the container ends")
+    func follow() throws {
+        try withDaemon { daemon in
+            try daemon.must("run", "-d", "-i", "--name", "c", "busybox", "sh", "-c", "echo one; read x; echo two $x")
+            let following = try daemon.spawn("logs", "-f", "c")
+            try following.waitFor("one\n")
+            let attached = try daemon.spawn("attach", "c", standard: .piped)
+            try attached.write("words\n")
+            let outcome = try following.finish()
+            #expect(outcome.output == "one\ntwo words\n")
+            #expect(outcome.status == 0)
+            #expect(try attached.finish().output.hasSuffix("two words\n"))
+        }
+    }
+
+    @Test("Lines longer than a log record, binary bytes and a missing newline come back as they were")
+    func exactBytes() throws {
+        try withDaemon { daemon in
+            try daemon.must(
+                "run", "--name", "long", "busybox", "sh", "-c", "head -c 100000 /dev/zero | tr '\\0' x; echo; echo end")
+            #expect(try daemon.cli("logs", "long").output == String(repeating: "x", count: 100_000) + "\nend\n")
+            let script = "printf 'a\\001\\002\\t\\\\ \"q\" \\303\\251\\r\\n\\n\\nb'"
+            let live = try daemon.cli("run", "--name", "odd", "busybox", "sh", "-c", script)
+            #expect(live.output == "a\u{1}\u{2}\t\\ \"q\" é\r\n\n\nb")
+            #expect(try daemon.cli("logs", "odd").output == live.output)
+        }
+    }
+
+    @Test("Several attached clients see the same; each may leave")
+    func attachMany() throws {
+        try withDaemon { daemon in
+            try daemon.must(
+                "run", "-d", "-i", "--name", "c", "busybox", "sh", "-c", "while read line; do echo got $line; done")
+            let first = try daemon.spawn("attach", "c", standard: .piped)
+            let second = try daemon.spawn("attach", "--no-stdin", "c")
+            // Until both are attached, output may be missed by one: say it until both heard it.
+            let heard = try eventually {
+                try first.write("hello\n")
+                let one = (try? first.waitFor("got hello", seconds: 0.3)) != nil
+                let two = (try? second.waitFor("got hello", seconds: 0.3)) != nil
+                return one && two
+            }
+            #expect(heard)
+            second.signal(SIGKILL)
+            try first.write("still here\n")
+            try first.waitFor("got still here")
+            first.closeInput()
+            #expect(try first.finish().status == 0)
+        }
+    }
+
+    @Test("The detach keys leave the container running")
+    func detachKeys() throws {
+        try withDaemon { daemon in
+            let command = try daemon.spawn("run", "-it", "--name", "c", "busybox", "sh", standard: .terminal)
+            try command.write("echo r$((40+2))\n")
+            try command.waitFor("r42")
+            try command.write("\u{10}\u{11}")
+            #expect(try command.finish().status == 0)
+            #expect(try daemon.inspect("c")["State"]["Running"].bool == true)
+        }
+    }
+
+    @Test("json-file when asked is real json-file; none keeps nothing")
+    func drivers() throws {
+        try withDaemon { daemon in
+            try daemon.must("run", "--name", "j", "--log-driver", "json-file", "busybox", "echo", "hello")
+            let path = try #require(try daemon.inspect("j")["LogPath"].string)
+            let record = try JSON.parse(try readFile(path))
+            #expect(record["log"].string == "hello\n")
+            #expect(record["stream"].string == "stdout")
+            #expect(record["time"].string?.hasSuffix("Z") == true)
+            #expect(try daemon.must("logs", "j") == "hello")
+            let silent = try daemon.cli("run", "--name", "n", "--log-driver", "none", "busybox", "echo", "hello")
+            #expect(silent.output == "hello\n")
+            #expect(try daemon.cli("logs", "n").status == 1)
+            #expect(try daemon.must("run", "--rm", "busybox", "echo", "x") == "x")
+            #expect(try daemon.inspect("j")["HostConfig"]["LogConfig"]["Type"].string == "json-file")
+        }
+    }
+
+    @Test("Logs rotate at the size asked for and stay readable")
+    func rotation() throws {
+        try withDaemon { daemon in
+            let script = "i=0; while [ $i -lt 3000 ]; do echo line number $i; i=$((i+1)); done"
+            try daemon.must(
+                "run", "--name", "c", "--log-opt", "max-size=20k", "--log-opt", "max-file=3", "busybox", "sh", "-c",
+                script)
+            let lines = try daemon.cli("logs", "c").lines
+            #expect(lines.last == "line number 2999")
+            #expect(lines.count < 3000)
+            // What is left has no hole.
+            let first = try #require(lines.first?.split(separator: " ").last.flatMap { Int($0) })
+            #expect(lines == (first..<3000).map { "line number \($0)" })
+        }
+    }
+}
