@@ -1,4 +1,5 @@
 import CCap
+import CLinux
 import Glibc
 import OCI
 
@@ -14,17 +15,18 @@ public struct CapabilitySet: OptionSet, Hashable, Sendable {
         for name in names {
             guard let number = Capabilities.number(of: name) else {
                 throw CapabilityError(
-                    "unknown capability \(name): capabilities(7) has the names, for example CAP_NET_ADMIN")
+                    "unknown capability \"\(name)\": capabilities(7) lists the names, for example CAP_NET_ADMIN")
             }
             bits |= 1 << UInt64(number)
         }
         rawValue = bits
     }
 
+    /// The numbers in it, in order.
+    public var numbers: [Int] { (0..<64).filter { rawValue & (1 << UInt64($0)) != 0 } }
+
     /// Names in the form `CAP_CHOWN`, by number.
-    public var names: [String] {
-        (0..<64).filter { rawValue & (1 << UInt64($0)) != 0 }.map { Capabilities.name(of: $0) }
-    }
+    public var names: [String] { numbers.map { Capabilities.name(of: $0) } }
 }
 
 /// A capability that is unknown or can't be had, as one sentence.
@@ -37,14 +39,46 @@ public struct CapabilityError: Error, Sendable, Equatable, CustomStringConvertib
 /// Capability names, Docker's rules for `--cap-add`/`--cap-drop`, and giving the sets to the calling process.
 public enum Capabilities {
     /// What a container has unless told otherwise: Docker's list.
-    public static let dockerDefault: [String] = []
+    public static let dockerDefault: [String] = [
+        "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
+        "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL",
+        "CAP_AUDIT_WRITE",
+    ]
 
-    public static func number(of name: String) -> Int? { fatalError() }
-    /// `CAP_…`, or the number in decimal for one that libcap has no name for.
-    public static func name(of number: Int) -> String { fatalError() }
+    /// The number of a capability, its name in any case and with or without `CAP_`; nil for an unknown name.
+    public static func number(of name: String) -> Int? {
+        let lower = name.lowercased()
+        var value: cap_value_t = 0
+        // cap_from_name also takes decimal numbers, which no client means as a name.
+        guard !lower.isEmpty, !lower.utf8.contains(where: { $0 < 0x5f || $0 > 0x7a }) else { return nil }
+        return cap_from_name(lower.hasPrefix("cap_") ? lower : "cap_" + lower, &value) == 0 ? Int(value) : nil
+    }
 
-    /// Every capability that this process can give away: its bounding set, which has no more than the kernel knows.
-    public static var available: CapabilitySet { fatalError() }
+    /// `CAP_…`, or `CAP_<number>` for one that libcap has no name for.
+    public static func name(of number: Int) -> String {
+        guard let text = cap_to_name(cap_value_t(number)) else { return "CAP_\(number)" }
+        defer { cap_free(text) }
+        let name = String(cString: text)
+        return name.hasPrefix("cap_") ? name.uppercased() : "CAP_\(number)"
+    }
+
+    /// Every capability that this process can give away: what its bounding set and its permitted set share. The
+    /// kernel knows no more than is in the bounding set; a daemon in a restricted environment has less.
+    public static var available: CapabilitySet {
+        var bits: UInt64 = 0
+        guard let own = cap_get_proc() else { return [] }
+        defer { cap_free(UnsafeMutableRawPointer(own)) }
+        for number in 0..<64 {
+            let value = cap_value_t(number)
+            let bound = cap_get_bound(value)
+            if bound < 0 { break }
+            var held = CAP_CLEAR
+            if bound == 1, cap_get_flag(own, value, CAP_PERMITTED, &held) == 0, held == CAP_SET {
+                bits |= 1 << UInt64(number)
+            }
+        }
+        return CapabilitySet(rawValue: bits)
+    }
 
     /// The bounding set of a container by Docker's rules.
     ///
@@ -52,20 +86,86 @@ public enum Capabilities {
     ///   - add: `--cap-add`: names with or without `CAP_`, or `ALL`.
     ///   - drop: `--cap-drop`: the same.
     ///   - privileged: every available capability, whatever `add` and `drop` say.
-    /// - Returns: names in the form `CAP_CHOWN`.
-    /// - Throws: for an unknown name and for one that the host cannot give.
-    public static func resolve(
-        add: [String], drop: [String], privileged: Bool
-    ) throws(CapabilityError) -> [String] { fatalError() }
+    /// - Returns: names in the form `CAP_CHOWN`. Default capabilities that this host cannot give are left out.
+    /// - Throws: for an unknown name and for an added one that the host cannot give.
+    public static func resolve(add: [String], drop: [String], privileged: Bool) throws(CapabilityError) -> [String] {
+        let available = available
+        if privileged { return available.names }
+        func parse(_ list: [String]) throws(CapabilityError) -> (all: Bool, set: CapabilitySet) {
+            let named = list.filter { !isAll($0) }
+            return (named.count < list.count, try CapabilitySet(names: named))
+        }
+        let added = try parse(add)
+        let dropped = try parse(drop)
+        let refused = added.set.subtracting(available)
+        guard refused.isEmpty else {
+            throw CapabilityError(
+                "cannot add \(refused.names.joined(separator: ", ")): this kernel does not know it or the daemon does "
+                    + "not have it itself; start the daemon with it or leave it out")
+        }
+        let defaults = try CapabilitySet(names: dockerDefault).intersection(available)
+        if added.all { return available.subtracting(dropped.set).names }
+        if dropped.all { return added.set.names }
+        return defaults.subtracting(dropped.set).union(added.set).names
+    }
 
     /// The five sets of a process as Docker fills them: a user other than root has the bounding set alone, as
-    /// execve(2) would leave it.
-    public static func specification(bounding: [String], uid: UInt32) -> RuntimeSpec.Capabilities { fatalError() }
+    /// execve(2) would leave it. Inheritable stays empty (CVE-2022-24769).
+    public static func specification(bounding: [String], uid: UInt32) -> RuntimeSpec.Capabilities {
+        uid == 0
+            ? RuntimeSpec.Capabilities(bounding: bounding, effective: bounding, permitted: bounding)
+            : RuntimeSpec.Capabilities(bounding: bounding)
+    }
 
     /// To be called as root before setuid(2): shrinks the bounding set to `sets.bounding`, clears the ambient set and
     /// asks the kernel to keep the permitted set across the change of uid.
-    public static func prepare(_ sets: RuntimeSpec.Capabilities) throws(SystemError) { fatalError() }
+    public static func prepare(_ sets: RuntimeSpec.Capabilities) throws(SystemError) {
+        let bounding = try mask(sets.bounding)
+        for number in 0..<64 {
+            let value = cap_value_t(number)
+            let present = cap_get_bound(value)
+            if present < 0 { break }
+            if present == 1, bounding & (1 << UInt64(number)) == 0 {
+                try checked("drop \(name(of: number)) from the bounding set") { cap_drop_bound(value) }
+            }
+        }
+        // Kernels before 4.3 have no ambient set: nothing to clear there.
+        if cap_reset_ambient() != 0, errno != EINVAL, errno != ENOSYS {
+            throw SystemError.current("clear the ambient capabilities")
+        }
+        try checked("keep capabilities across setuid") { clinux_keep_capabilities(1) }
+    }
 
     /// To be called after setuid(2): sets permitted, effective, inheritable and ambient, and ends the keeping.
-    public static func apply(_ sets: RuntimeSpec.Capabilities) throws(SystemError) { fatalError() }
+    public static func apply(_ sets: RuntimeSpec.Capabilities) throws(SystemError) {
+        let ambient = try mask(sets.ambient)
+        guard let state = cap_init() else { throw SystemError.current("make a capability state") }
+        defer { cap_free(UnsafeMutableRawPointer(state)) }
+        let flags: [(cap_flag_t, [String]?)] = [
+            (CAP_PERMITTED, sets.permitted), (CAP_EFFECTIVE, sets.effective), (CAP_INHERITABLE, sets.inheritable),
+        ]
+        for (flag, names) in flags {
+            let values = CapabilitySet(rawValue: try mask(names)).numbers.map { cap_value_t($0) }
+            guard !values.isEmpty else { continue }
+            try checked("fill a capability set") { cap_set_flag(state, flag, Int32(values.count), values, CAP_SET) }
+        }
+        try checked("set capabilities to \((sets.permitted ?? []).joined(separator: " "))") { cap_set_proc(state) }
+        for number in CapabilitySet(rawValue: ambient).numbers {
+            try checked("raise ambient \(name(of: number))") { cap_set_ambient(cap_value_t(number), CAP_SET) }
+        }
+        try checked("end keeping capabilities") { clinux_keep_capabilities(0) }
+    }
+
+    private static func isAll(_ name: String) -> Bool {
+        let upper = name.uppercased()
+        return upper == "ALL" || upper == "CAP_ALL"
+    }
+
+    private static func mask(_ names: [String]?) throws(SystemError) -> UInt64 {
+        do throws(CapabilityError) {
+            return try CapabilitySet(names: names ?? []).rawValue
+        } catch {
+            throw SystemError(error.message, errno: EINVAL)
+        }
+    }
 }

@@ -4,6 +4,10 @@ import Glibc
 enum CgroupFile {
     /// The whole text, nil (and errno) where it can't be read.
     static func read(_ path: String) -> String? {
+        readBytes(path).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    static func readBytes(_ path: String) -> [UInt8]? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
@@ -21,7 +25,7 @@ enum CgroupFile {
                 errno = failed
                 return nil
             }
-            if chunk.isEmpty { return String(decoding: bytes, as: UTF8.self) }
+            if chunk.isEmpty { return bytes }
             bytes += chunk
             capacity = 65536
         }

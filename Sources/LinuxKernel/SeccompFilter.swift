@@ -15,14 +15,50 @@ public struct SeccompFilter: Sendable, Equatable {
         self.flags = flags
     }
 
-    /// Compiles a policy with libseccomp (binary tree); names unknown to this architecture are skipped, as the
-    /// runtime specification's other runtimes do.
+    /// The kernel's limit for one program (BPF_MAXINSNS).
+    static let maximumInstructions = 4096
+
+    /// Compiles a policy with libseccomp (binary tree). System calls that an architecture lacks are skipped there, as
+    /// other runtimes do; under a policy that denies by default, numbers above the highest one it names get ENOSYS,
+    /// so that programs fall back when they try calls newer than the policy.
     /// - Throws: for an unknown action, operator, architecture or flag, and where libseccomp refuses.
-    public static func compile(_ policy: RuntimeSpec.Seccomp) throws(SeccompError) -> SeccompFilter { fatalError() }
+    public static func compile(_ policy: RuntimeSpec.Seccomp) throws(SeccompError) -> SeccompFilter {
+        let flags = try filterFlags(policy)
+        return SeccompFilter(program: try SeccompCompiler(policy).program(), flags: flags)
+    }
 
     /// Loads the filter into the calling thread. It needs CAP_SYS_ADMIN or no-new-privileges.
-    /// - Returns: the listener's descriptor where the filter notifies, else nil.
-    public func load() throws(SystemError) -> Int32? { fatalError() }
+    /// - Returns: the listener's descriptor (close-on-exec) where the filter notifies, else nil.
+    public func load() throws(SystemError) -> Int32? {
+        let count = program.count / MemoryLayout<sock_filter>.stride
+        guard count > 0, count <= Self.maximumInstructions, program.count % MemoryLayout<sock_filter>.stride == 0 else {
+            throw SystemError("load a seccomp program of \(program.count) bytes", errno: EINVAL)
+        }
+        let result = try checked("load the seccomp filter") {
+            program.withUnsafeBytes { clinux_seccomp_load($0.baseAddress, UInt16(count), flags) }
+        }
+        return flags & UInt32(SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0 ? result : nil
+    }
+
+    private static func filterFlags(_ policy: RuntimeSpec.Seccomp) throws(SeccompError) -> UInt32 {
+        // runc's default where none is given: without it kernels before 5.16 slow the whole container down (SSBD).
+        var bits = policy.flags == nil ? UInt32(SECCOMP_FILTER_FLAG_SPEC_ALLOW) : 0
+        for flag in policy.flags ?? [] {
+            switch flag {
+            case "SECCOMP_FILTER_FLAG_TSYNC": bits |= UInt32(SECCOMP_FILTER_FLAG_TSYNC)
+            case "SECCOMP_FILTER_FLAG_LOG": bits |= UInt32(SECCOMP_FILTER_FLAG_LOG)
+            case "SECCOMP_FILTER_FLAG_SPEC_ALLOW": bits |= UInt32(SECCOMP_FILTER_FLAG_SPEC_ALLOW)
+            case "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": bits |= UInt32(SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+            default: throw SeccompError("unknown seccomp flag \"\(flag)\": runtime-spec's config-linux.md lists them")
+            }
+        }
+        if policy.syscalls?.contains(where: { $0.action == "SCMP_ACT_NOTIFY" }) == true {
+            bits |= UInt32(SECCOMP_FILTER_FLAG_NEW_LISTENER)
+            // A listener's descriptor and a thread's id can't both be the return value without this (seccomp(2)).
+            if bits & UInt32(SECCOMP_FILTER_FLAG_TSYNC) != 0 { bits |= UInt32(SECCOMP_FILTER_FLAG_TSYNC_ESRCH) }
+        }
+        return bits
+    }
 }
 
 /// A seccomp policy that can't be used, as one sentence.
@@ -30,53 +66,4 @@ public struct SeccompError: Error, Sendable, Equatable, CustomStringConvertible 
     public let message: String
     public init(_ message: String) { self.message = message }
     public var description: String { message }
-}
-
-/// Compiled filters on disk, one file a policy. Reading is validated, writing is atomic; a damaged file is
-/// compiled anew.
-public struct SeccompCache: Sendable {
-    public let directory: String
-
-    /// `directory` is made when the first filter is stored.
-    public init(directory: String) { self.directory = directory }
-
-    /// The filter's file (an array of `struct sock_filter`, as `LaunchDocument.SeccompProgram` wants it) and flags.
-    public func filter(for policy: RuntimeSpec.Seccomp) throws(SeccompError) -> (path: String, flags: UInt32) {
-        fatalError()
-    }
-}
-
-/// The profile that containers get unless told otherwise.
-public enum SeccompProfile {
-    /// As strict as Docker's newest default profile, resolved for one container.
-    /// - Parameter capabilities: the bounding set, names in the form `CAP_SYS_ADMIN`.
-    public static func dockerDefault(
-        capabilities: Set<String>, kernel: KernelVersion = .running
-    ) -> RuntimeSpec.Seccomp { fatalError() }
-}
-
-/// A kernel's version, for what depends on it.
-public struct KernelVersion: Comparable, Hashable, Sendable {
-    public var major: Int
-    public var minor: Int
-
-    public init(_ major: Int, _ minor: Int) {
-        self.major = major
-        self.minor = minor
-    }
-
-    public static func < (left: KernelVersion, right: KernelVersion) -> Bool {
-        (left.major, left.minor) < (right.major, right.minor)
-    }
-
-    /// The running kernel's, from uname(2).
-    public static let running = KernelVersion(0, 0)
-}
-
-/// Docker's profile file format (`--security-opt seccomp=FILE`): the runtime specification's, and conditions on
-/// capabilities, architecture and kernel. Decode it with JSONDecoder, then resolve it.
-public struct SeccompProfileFile: Decodable, Sendable {
-    public func resolve(
-        capabilities: Set<String>, kernel: KernelVersion = .running
-    ) throws(SeccompError) -> RuntimeSpec.Seccomp { fatalError() }
 }

@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -74,4 +75,14 @@ static inline int clinux_bpf_open_program(uint32_t id) {
     memset(&attr, 0, sizeof attr);
     attr.prog_id = id;
     return (int)syscall(SYS_bpf, BPF_PROG_GET_FD_BY_ID, &attr, sizeof attr);
+}
+
+/// prctl(PR_SET_KEEPCAPS): whether the permitted set survives a change from uid 0.
+static inline int clinux_keep_capabilities(int keep) {
+    return prctl(PR_SET_KEEPCAPS, (unsigned long)keep, 0UL, 0UL, 0UL);
+}
+
+/// memfd_create(2) with MFD_CLOEXEC (glibc hides it from importers without _GNU_SOURCE).
+static inline int clinux_memory_file(const char *name) {
+    return (int)syscall(SYS_memfd_create, name, 1U);
 }
