@@ -74,6 +74,9 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
 
+        .testTarget(
+            name: "LinuxKernelTests", dependencies: ["LinuxKernel", "OCI"], exclude: ["seccomp-probe.c"],
+            swiftSettings: strict),
         .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
 
         // Programs: a thin main each.

@@ -14,7 +14,8 @@ struct SeccompCompiler {
         self.policy = policy
         defaultAction = try Self.action(policy.defaultAction, errno: policy.defaultErrnoRet)
         guard policy.defaultAction != "SCMP_ACT_NOTIFY" else {
-            throw SeccompError("a seccomp policy cannot notify by default: the supervisor itself could never be reached")
+            throw SeccompError(
+                "a seccomp policy cannot notify by default: the supervisor itself could never be reached")
         }
         let native = seccomp_arch_native()
         var tokens = [native]
@@ -224,7 +225,7 @@ enum SeccompNumbers {
             "listxattrat": 465, "removexattrat": 466, "open_tree_attr": 467, "file_getattr": 468, "file_setattr": 469,
         ]
         #if arch(x86_64)
-        numbers["uretprobe"] = 335
+            numbers["uretprobe"] = 335
         #endif
         return numbers
     }()

@@ -15,11 +15,11 @@ public enum SeccompProfile {
     /// Docker's name of the machine's architecture, as profile files write it.
     public static let nativeArchitecture: String = {
         #if arch(x86_64)
-        return "amd64"
+            return "amd64"
         #elseif arch(arm64)
-        return "arm64"
+            return "arm64"
         #else
-        return "unknown"
+            return "unknown"
         #endif
     }()
 
@@ -38,7 +38,8 @@ public enum SeccompProfile {
         rules += personalities.map {
             allow(["personality"], RuntimeSpec.SeccompArg(index: 0, value: $0, op: "SCMP_CMP_EQ"))
         }
-        for (capability, names) in ofCapability.sorted(by: { $0.key < $1.key }) where capabilities.contains(capability) {
+        for (capability, names) in ofCapability.sorted(by: { $0.key < $1.key }) where capabilities.contains(capability)
+        {
             rules.append(allow(names))
         }
         if !capabilities.contains("CAP_SYS_ADMIN") {
@@ -68,7 +69,9 @@ public enum SeccompProfile {
         (0xffff_fffe, 42), (0xffff_fffc, 44), (0xffff_fff0, 48),
     ]
 
-    private static func allow(_ names: [String], _ argument: RuntimeSpec.SeccompArg? = nil) -> RuntimeSpec.SeccompSyscall {
+    private static func allow(_ names: [String], _ argument: RuntimeSpec.SeccompArg? = nil)
+        -> RuntimeSpec.SeccompSyscall
+    {
         RuntimeSpec.SeccompSyscall(names: names, action: "SCMP_ACT_ALLOW", args: argument.map { [$0] })
     }
 
@@ -109,7 +112,9 @@ extension SeccompProfile {
         "CAP_SYS_MODULE": ["delete_module", "finit_module", "init_module"],
         "CAP_SYS_NICE": ["get_mempolicy", "mbind", "set_mempolicy", "set_mempolicy_home_node"],
         "CAP_SYS_PACCT": ["acct"],
-        "CAP_SYS_PTRACE": ["kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace"],
+        "CAP_SYS_PTRACE": [
+            "kcmp", "pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace",
+        ],
         "CAP_SYS_RAWIO": ["ioperm", "iopl"],
         "CAP_SYS_TIME": ["clock_settime", "clock_settime64", "settimeofday", "stime"],
         "CAP_SYS_TTY_CONFIG": ["vhangup"],
