@@ -7,7 +7,7 @@ import Testing
 final class TestDaemon {
     /// The folder that holds all that is this daemon's.
     let directory: String
-    var dataRoot: String { directory + "/data" }
+    var dataRoot: String { flag("--data-root") ?? directory + "/data" }
     var execRoot: String { directory + "/exec" }
     var socket: String { directory + "/sock" }
     var log: String { directory + "/daemon.log" }
@@ -45,6 +45,11 @@ final class TestDaemon {
         extraArguments = arguments
     }
 
+    /// The value that the test itself gave to a flag of the daemon's.
+    private func flag(_ name: String) -> String? {
+        extraArguments.firstIndex(of: name).map { extraArguments[$0 + 1] }
+    }
+
     /// Registers what must be undone when the test ends, before everything registered earlier.
     func onEnd(_ action: @escaping () -> Void) { undo.append(action) }
 
@@ -64,12 +69,11 @@ final class TestDaemon {
 
     /// Starts the daemon without waiting for it to answer.
     func launch() throws {
-        let daemon = shellQuoted(
-            [
-                Self.programs + "/mycontainerd", "--data-root", dataRoot, "--exec-root", execRoot, "-H",
-                "unix://" + socket,
-                "--registry", Self.registry, "--pidfile", directory + "/pid",
-            ] + extraArguments)
+        let own = [
+            "--data-root": dataRoot, "--exec-root": execRoot, "--host": "unix://" + socket, "--registry": Self.registry,
+            "--pidfile": directory + "/pid",
+        ].filter { flag($0.key) == nil }.flatMap { [$0.key, $0.value] }
+        let daemon = shellQuoted([Self.programs + "/mycontainerd"] + own + extraArguments)
         let script = "ip link set lo up; exec \(daemon) >>\(log) 2>&1"
         let command = try DetachedCommand("/usr/bin/unshare", ["--net", "--", "/bin/sh", "-c", script], environment)
         pid = command.pid

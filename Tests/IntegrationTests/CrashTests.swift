@@ -1,0 +1,163 @@
+import Glibc
+import Testing
+
+/// `make test-crash`: CRASH=sample takes some of the points of each operation, CRASH=full every one.
+@Suite("SIGKILL after a mutating system call", .serialized, .enabled(if: TestDaemon.setting("CRASH") != nil))
+struct CrashTests {
+    enum Operation: String, CaseIterable {
+        case pull, create, start, stop, rm
+    }
+
+    /// Builds the injector once (scripts/crash/injector.c says what it does).
+    private static let injector = Result {
+        let path = "/var/tmp/mycontainer-injector-\(getpid())"
+        try host(
+            "cc", "-O2", "-Wall", "-Werror", "-o", path, TestDaemon.repository + "/scripts/crash/injector.c")
+        return path
+    }
+
+    @Test("The daemon killed in the middle is as if it had not begun, or had finished", arguments: Operation.allCases)
+    func daemonKilled(_ operation: Operation) throws {
+        try withDaemon(images: operation == .pull ? [] : ["busybox"]) { daemon in
+            try inject(operation, daemon, following: false)
+        }
+    }
+
+    @Test("So is a monitor or a child of it", arguments: [Operation.start, .stop])
+    func runtimeKilled(_ operation: Operation) throws {
+        try withDaemon { daemon in
+            try inject(operation, daemon, following: true)
+        }
+    }
+
+    private func inject(_ operation: Operation, _ daemon: TestDaemon, following: Bool) throws {
+        let injector = try Self.injector.get()
+        // A run that is never killed says how many points there are.
+        let total = try once(operation, daemon, injector, following, point: 1_000_000).count
+        try #require(total > 0, "\(operation.rawValue) made no change that was seen")
+        let points: [Int]
+        if TestDaemon.setting("CRASH") == "full" {
+            points = Array(1...total)
+        } else {
+            points = Array(Set((0..<9).map { 1 + $0 * (total - 1) / 8 })).sorted()
+        }
+        for point in points {
+            let place = try once(operation, daemon, injector, following, point: point).place
+            print("\(operation.rawValue)\(following ? " (runtime)" : ""): point \(point) of \(total): \(place)")
+        }
+    }
+
+    /// One cycle: prepare, operate under the injector, recover, look, do it again, clean up, look for leaks.
+    private func once(
+        _ operation: Operation, _ daemon: TestDaemon, _ injector: String, _ following: Bool, point: Int
+    ) throws -> (place: String, count: Int) {
+        try prepare(operation, daemon)
+        let flags = (following ? ["--follow"] : []) + ["\(daemon.pid)", "\(point)"]
+        let watcher = try Command(injector, flags, environment: [:])
+        try watcher.waitFor("ready")
+        let client = try daemon.spawn(command(operation))
+        let outcome = try client.finish(seconds: 60)
+        // A container that was started goes on doing things: the count is of what happened until the answer.
+        watcher.signal(SIGTERM)
+        let report = try watcher.finish().lines.last ?? ""
+        let words = report.split(separator: " ")
+        let killed = words.first == "killed"
+        if killed && !following {
+            daemon.kill()
+            try daemon.start()
+        } else if !killed {
+            try #require(outcome.status == 0, "\(operation.rawValue) failed without a kill: \(outcome.error)")
+        }
+        let place =
+            killed ? "after \(words.dropFirst(2).first ?? "?"); client ended with \(outcome.status)" : "not reached"
+        do {
+            try checkConsistent(daemon)
+            try retry(operation, daemon, wasKilled: killed)
+        } catch {
+            throw CommandFailure(description: "\(operation.rawValue), point \(point) (\(report)): \(error)")
+        }
+        let left = Leaks.ofContainers(daemon)
+        try #require(left.isEmpty, "\(operation.rawValue), point \(point) (\(report)) left \(left)")
+        Leaks.reapOrphans(of: daemon)
+        return (place, Int(words.last ?? "0") ?? 0)
+    }
+
+    private func command(_ operation: Operation) -> [String] {
+        switch operation {
+        case .pull: ["pull", "-q", "busybox"]
+        case .create: ["create", "--name", "c", "-v", "/volume", "busybox", "sleep", "1000"]
+        case .start: ["start", "c"]
+        case .stop: ["stop", "c"]
+        case .rm: ["rm", "-v", "c"]
+        }
+    }
+
+    private func prepare(_ operation: Operation, _ daemon: TestDaemon) throws {
+        switch operation {
+        case .pull, .create: break
+        case .start: try daemon.must("create", "--name", "c", "busybox", "sleep", "1000")
+        case .stop: try daemon.must("run", "-d", "--name", "c", "busybox", "sleep", "1000")
+        case .rm: try daemon.must("run", "--name", "c", "-v", "/volume", "busybox", "true")
+        }
+    }
+
+    /// The operation can be asked for again, whatever the first one came to, and everything then works and goes.
+    private func retry(_ operation: Operation, _ daemon: TestDaemon, wasKilled: Bool) throws {
+        let there = try daemon.api("GET", "/containers/c/json").status == 200
+        switch operation {
+        case .pull:
+            try daemon.must("pull", "-q", "busybox")
+            #expect(try daemon.must("run", "--rm", "busybox", "echo", "works") == "works")
+            try daemon.must("rmi", "-f", "busybox")
+            let emptied = eventually {
+                Leaks.names(daemon.dataRoot + "/content/blobs/sha256").isEmpty
+                    && Leaks.names(daemon.dataRoot + "/layers").isEmpty
+            }
+            #expect(emptied, "rmi left blobs or layers")
+        case .create:
+            if !there { try daemon.must("create", "--name", "c", "-v", "/volume", "busybox", "sleep", "1000") }
+            try daemon.must("start", "c")
+            try daemon.must("exec", "c", "true")
+            try daemon.must("rm", "-f", "-v", "c")
+        case .start:
+            try daemon.must("start", "c")
+            #expect(try daemon.must("exec", "c", "echo", "works") == "works")
+            try daemon.must("rm", "-f", "c")
+        case .stop:
+            try daemon.must("stop", "c")
+            let state = try daemon.inspect("c")["State"]
+            #expect(state["Status"].string == "exited")
+            let code = state["ExitCode"].int
+            #expect(code == 143 || code == 137 || (wasKilled && code == 255), "exit code \(code ?? -1)")
+            try daemon.must("rm", "c")
+        case .rm:
+            if there { try daemon.must("rm", "-v", "c") }
+            #expect(try daemon.api("GET", "/containers/c/json").status == 404)
+        }
+        let volumes = try daemon.must("volume", "ls", "-q")
+        for volume in volumes.split(separator: "\n") { try daemon.must("volume", "rm", String(volume)) }
+    }
+
+    /// What must hold whenever the daemon answers.
+    private func checkConsistent(_ daemon: TestDaemon) throws {
+        let check =
+            "import sqlite3,sys; print(sqlite3.connect(sys.argv[1]).execute('pragma integrity_check').fetchone()[0])"
+        #expect(try host("python3", "-c", check, daemon.dataRoot + "/state.db") == "ok")
+        // No blob under a name that is not its content's digest.
+        let blobs = daemon.dataRoot + "/content/blobs/sha256"
+        if !Leaks.names(blobs).isEmpty {
+            try host("sh", "-c", "cd \(blobs) && for f in *; do echo \"$f  $f\"; done | sha256sum --check --quiet")
+        }
+        // Every container can be looked at, and runs exactly if its process does.
+        for container in try daemon.api("GET", "/containers/json?all=1").json().array ?? [] {
+            let id = try #require(container["Id"].string)
+            let state = try daemon.inspect(id)["State"]
+            let pid = state["Pid"].int ?? 0
+            #expect((state["Running"].bool == true) == (pid > 0 && exists("/proc/\(pid)/ns")), "\(state)")
+        }
+        // Every image listed has all of its layers.
+        for image in try daemon.must("images", "-q").split(separator: "\n") {
+            #expect(try daemon.must("run", "--rm", String(image), "echo", "whole") == "whole")
+        }
+    }
+}
