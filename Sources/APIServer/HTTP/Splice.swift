@@ -1,0 +1,223 @@
+import Engine
+import NIOCore
+import NIOPosix
+
+/// Joins a client's connection with a container's streams, in both directions, with back-pressure, and half-close.
+enum Splice {
+    /// Sends the replay, then joins the two ends. Both live on one event loop, so nothing is locked or handed over.
+    static func start(client: SpliceHandler, _ upgrade: Upgrade, eventLoop: any EventLoop) {
+        if !upgrade.message.isEmpty { client.write(ByteBuffer(bytes: upgrade.message)) }
+        client.flush()
+        let connection = NIOLoopBound(client, eventLoop: eventLoop)
+        guard let replay = upgrade.replay else {
+            join(connection, upgrade, eventLoop)
+            return
+        }
+        client.task = Task {
+            do {
+                for try await chunk in replay {
+                    try await withCheckedThrowingContinuation { continuation in
+                        eventLoop.execute {
+                            connection.value.write(ByteBuffer(bytes: chunk), continuation)
+                        }
+                    }
+                }
+            } catch {
+                // The client went away, or the log could not be read: what follows is still worth having.
+            }
+            eventLoop.execute { join(connection, upgrade, eventLoop) }
+        }
+    }
+
+    private static func join(
+        _ connection: NIOLoopBound<SpliceHandler>, _ upgrade: Upgrade, _ eventLoop: any EventLoop
+    ) {
+        let client = connection.value
+        client.task = nil
+        guard client.isOpen, let descriptor = upgrade.attachment?.takeDescriptor() else {
+            return client.sourceEnded()
+        }
+        ClientBootstrap(group: eventLoop)
+            .channelOption(.autoRead, value: false)
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelOption(.writeBufferWaterMark, value: APIServer.waterMark)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let container = SpliceHandler(side: .container)
+                    try channel.pipeline.syncOperations.addHandler(container)
+                    connection.value.join(container)
+                }
+            }
+            .withConnectedSocket(descriptor)
+            .whenFailure { _ in
+                // NIO has closed the descriptor.
+                connection.value.sourceEnded()
+            }
+    }
+}
+
+/// One end of a splice.
+final class SpliceHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    enum Side {
+        /// The keys that detach, nil for none.
+        case client([UInt8]?)
+        case container
+    }
+
+    /// How long a client that has everything may go on sending. A socket that is closed with unread bytes in it would
+    /// give the client an error in place of the end.
+    private static let lingering = TimeAmount.seconds(10)
+
+    private let isClient: Bool
+    private var detach: DetachSequence?
+    private var context: ChannelHandlerContext?
+    private var peer: SpliceHandler?
+    /// Bytes that came before there was a peer.
+    private var early: [ByteBuffer] = []
+    private var inputEnded = false
+    private var outputEnded = false
+    /// Reading waits until the peer can take more.
+    private var readPaused = false
+    private var writer: CheckedContinuation<Void, any Error>?
+    /// The replay, while it runs.
+    var task: Task<Void, Never>?
+
+    init(side: Side) {
+        switch side {
+        case .client(let keys):
+            isClient = true
+            detach = keys.map { DetachSequence($0) }
+        case .container:
+            isClient = false
+            detach = nil
+        }
+    }
+
+    var isOpen: Bool { context?.channel.isActive ?? false }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if !isClient && context.channel.isActive { context.read() }
+    }
+
+    func channelActive(context: ChannelHandlerContext) { context.read() }
+
+    /// Joins this client with the container's end.
+    func join(_ container: SpliceHandler) {
+        peer = container
+        container.peer = self
+        for buffer in early { container.write(buffer) }
+        early = []
+        container.flush()
+        if inputEnded { container.sourceEnded() }
+        if !isOpen { container.close() }
+        context?.read()
+    }
+
+    // MARK: This end as a source
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var buffer = unwrapInboundIn(data)
+        if outputEnded && isClient { return }
+        if detach != nil {
+            let (bytes, detached) = detach!.process(buffer.readableBytesView)
+            buffer = ByteBuffer(bytes: bytes)
+            if detached {
+                peer?.close()
+                return sourceEnded()
+            }
+        }
+        if let peer { peer.write(buffer) } else { early.append(buffer) }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        guard let peer else { return }
+        peer.flush()
+        readNext()
+    }
+
+    private func readNext() {
+        guard let context, !inputEnded else { return }
+        readPaused = !(peer?.canWrite ?? true)
+        if !readPaused { context.read() }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event as? ChannelEvent == .inputClosed else { return context.fireUserInboundEventTriggered(event) }
+        inputEnded = true
+        if outputEnded { return close() }
+        peer?.sourceEnded()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        inputEnded = true
+        task?.cancel()
+        task = nil
+        resumeWriter(throwing: ChannelError.ioOnClosedChannel)
+        // A client that has gone takes its attachment with it; a container that has gone leaves output to send.
+        if isClient { peer?.close() } else { peer?.sourceEnded() }
+        peer = nil
+        self.context = nil
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    // MARK: This end as a sink
+
+    private var canWrite: Bool { context?.channel.isWritable ?? true }
+
+    func write(_ buffer: ByteBuffer) {
+        guard !outputEnded, buffer.readableBytes > 0 else { return }
+        context?.write(wrapOutboundOut(buffer), promise: nil)
+    }
+
+    func flush() { context?.flush() }
+
+    /// Writes and goes on when there is room for more.
+    func write(_ buffer: ByteBuffer, _ continuation: CheckedContinuation<Void, any Error>) {
+        guard isOpen else { return continuation.resume(throwing: ChannelError.ioOnClosedChannel) }
+        write(buffer)
+        flush()
+        if canWrite { continuation.resume() } else { writer = continuation }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable {
+            resumeWriter()
+            if let peer, peer.readPaused { peer.readNext() }
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func resumeWriter(throwing error: (any Error)? = nil) {
+        guard let writer else { return }
+        self.writer = nil
+        if let error { writer.resume(throwing: error) } else { writer.resume() }
+    }
+
+    /// Nothing more will be written: closes this half once what was written has gone out.
+    func sourceEnded() {
+        guard let context, !outputEnded else { return }
+        let end = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in end.value.shutdown() }
+        outputEnded = true
+    }
+
+    private func shutdown() {
+        guard let context else { return }
+        if inputEnded { return close() }
+        context.close(mode: .output, promise: nil)
+        guard isClient else { return }
+        let end = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.eventLoop.scheduleTask(in: Self.lingering) { end.value.close() }
+        // What the client still sends is thrown away.
+        peer = nil
+        context.read()
+    }
+
+    private func close() { context?.close(promise: nil) }
+}

@@ -1,0 +1,91 @@
+import Engine
+import EngineAPI
+import NIOHTTP1
+
+extension Router {
+    mutating func addImages(_ engine: Engine) {
+        add(.GET, "/images/json") { request in try await list(request, engine) }
+        add(.GET, "/images/search") { request in
+            throw Failure.notImplemented(
+                "cannot search for \"\(request.query["term"] ?? "")\": this daemon pulls from registry directories, "
+                    + "whose repositories are their subdirectories")
+        }
+        add(.GET, "/images/get") { request in
+            let names = request.query.all("names").filter { !$0.isEmpty }
+            if names.isEmpty { throw Failure.badRequest("no image names given to save") }
+            return save(names, engine)
+        }
+        add(.GET, "/images/{name}/get") { request in save([request.name], engine) }
+        add(.GET, "/images/{name}/history") { request in .json(try await engine.imageHistory(request.name)) }
+        add(.GET, "/images/{name}/json") { request in
+            .json(Compatibility.image(try await engine.inspectImage(request.name), request.version))
+        }
+        add(.POST, "/images/load", body: .streamed) { request in load(request, engine) }
+        add(.POST, "/images/create", body: .streamed) { request in try create(request, engine) }
+        add(.POST, "/images/prune") { request in
+            .json(try await engine.pruneImages(filters: try request.query.filters()))
+        }
+        add(.POST, "/images/{name}/push") { request in
+            throw Failure.notImplemented(
+                "cannot push \(request.name): this daemon's registries are directories that it only reads")
+        }
+        add(.POST, "/images/{name}/tag") { request in
+            guard let repository = request.query.text("repo") else {
+                throw Failure.badRequest("no repository named for the tag")
+            }
+            try await engine.tagImage(request.name, repository: repository, tag: request.query["tag"] ?? "")
+            return .nothing(.created)
+        }
+        add(.DELETE, "/images/{name}") { request in
+            if request.name.trimmed.isEmpty { throw Failure.badRequest("image name cannot be blank") }
+            return .json(
+                try await engine.removeImage(
+                    request.name, force: request.query.flag("force"), prune: !request.query.flag("noprune")))
+        }
+    }
+}
+
+private func list(_ request: Request, _ engine: Engine) async throws -> Reply {
+    var filters = try request.query.filters()
+    if request.version < APIVersion(1, 41), let pattern = request.query.text("filter") {
+        filters.add("reference", pattern)
+    }
+    let images = try await engine.images(
+        all: request.query.flag("all"), filters: filters,
+        sharedSize: request.version >= APIVersion(1, 42) && request.query.flag("shared-size"))
+    return .json(images.map { Compatibility.image($0, request.version) })
+}
+
+private func save(_ names: [String], _ engine: Engine) -> Reply {
+    .stream(["Content-Type": "application/x-tar"]) { stream in
+        try await ArchiveStreams.send(to: stream) { try await engine.saveImages(names, to: $0) }
+    }
+}
+
+private func load(_ request: Request, _ engine: Engine) -> Reply {
+    let quiet = request.query.flag("quiet", default: true)
+    return .jsonLines { stream in
+        guard let body = request.body else { throw Failure.badRequest("there is no archive in the request") }
+        try await ProgressStream.run(to: stream) { progress in
+            try await ArchiveStreams.receive(body) { descriptor in
+                try await engine.loadImages(from: descriptor) { message in
+                    // Quiet leaves out the bars, not what was loaded.
+                    if !quiet || message.progressDetail == nil { progress(message) }
+                }
+            }
+        }
+    }
+}
+
+private func create(_ request: Request, _ engine: Engine) throws -> Reply {
+    let query = request.query
+    guard let image = query.text("fromImage") else {
+        throw Failure.notImplemented("cannot import an image from an archive; use load for what `docker save` writes")
+    }
+    try Platform.check(query.text("platform"), since: APIVersion(1, 32), request.version)
+    var reference = image.hasSuffix(":") ? String(image.dropLast()) : image
+    if let tag = query.text("tag") { reference += (tag.contains(":") ? "@" : ":") + tag }
+    return .jsonLines { [reference] stream in
+        try await ProgressStream.run(to: stream) { try await engine.pullImage(reference, progress: $0) }
+    }
+}
