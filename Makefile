@@ -33,11 +33,9 @@ $(addprefix bin/,$(PROGRAMS)) &: $(SOURCES)
 	@directory=$$($(SWIFT) build $(RELEASE_FLAGS) --show-bin-path) && \
 	for program in $(PROGRAMS); do install -m 0755 "$$directory/$$program" "bin/$$program"; done
 
-images: $(REGISTRY)/.complete ## make images/registry/: busybox, debian and redis, from Debian packages
-
-$(REGISTRY)/.complete: $(wildcard images/*/* images/*.sh) $(wildcard scripts/images*)
-	scripts/images
-	@touch $@
+images: ## make images/registry/: busybox, debian and redis, from Debian packages
+	@scripts/setup --check build
+	scripts/images/build --output $(REGISTRY)
 
 test: build images ## everything: unit, root integration, real clients, crash injection, pure cgroup v2 in a VM
 	scripts/test unit integration clients crash vm
@@ -78,4 +76,4 @@ uninstall: ## remove what install put there
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install uninstall
 
 clean: ## remove what was built
-	rm -rf .build .build-* bin $(REGISTRY)
+	rm -rf .build .build-* bin $(REGISTRY) images/cache

@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# Checks for shell-driven tests: each prints one line, and totals closes with the counts. Sourced.
+
+checks_passed=0 checks_failed=0
+
+# ok NAME COMMAND...: COMMAND must succeed. Its output is shown when it does not.
+ok() {
+    local name=$1 output status=0
+    shift
+    output=$("$@" 2>&1 </dev/null) || status=$?
+    if [ "$status" = 0 ]; then
+        checks_passed=$((checks_passed + 1))
+        echo "ok: $name"
+    else
+        checks_failed=$((checks_failed + 1))
+        printf 'not ok: %s\n  command: %s\n  status:  %s\n  output:  %s\n' "$name" "$*" "$status" "$output"
+    fi
+}
+
+# is NAME EXPECTED COMMAND...: COMMAND's standard output must match the bash pattern EXPECTED, whatever its status.
+is() {
+    local name=$1 expected=$2 output error
+    shift 2
+    error=$(mktemp)
+    output=$("$@" 2>"$error" </dev/null) || true
+    # shellcheck disable=SC2053 # a pattern on purpose
+    if [[ $output == $expected ]]; then
+        checks_passed=$((checks_passed + 1))
+        echo "ok: $name"
+    else
+        checks_failed=$((checks_failed + 1))
+        printf 'not ok: %s\n  command:  %s\n  output:   %s\n  expected: %s\n  errors:   %s\n' \
+            "$name" "$*" "$output" "$expected" "$(cat "$error")"
+    fi
+    rm -f "$error"
+}
+
+# ends NAME STATUS COMMAND...: COMMAND must end with STATUS.
+ends() {
+    local name=$1 expected=$2 output status=0
+    shift 2
+    output=$("$@" 2>&1 </dev/null) || status=$?
+    if [ "$status" = "$expected" ]; then
+        checks_passed=$((checks_passed + 1))
+        echo "ok: $name"
+    else
+        checks_failed=$((checks_failed + 1))
+        printf 'not ok: %s\n  command:  %s\n  status:   %s, expected %s\n  output:   %s\n' \
+            "$name" "$*" "$status" "$expected" "$output"
+    fi
+}
+
+# eventually SECONDS COMMAND...: asks until COMMAND succeeds; fails when it has not by then.
+eventually() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        if [ $SECONDS -ge $deadline ]; then return 1; fi
+        sleep 0.1
+    done
+}
+
+totals() {
+    echo "$checks_passed passed, $checks_failed failed"
+    [ "$checks_failed" -eq 0 ]
+}
