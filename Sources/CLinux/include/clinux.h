@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "clinux_files.h"
+
 // Processes and namespaces.
 
 // struct clone_args of clone3(2), version 2 (with cgroup).

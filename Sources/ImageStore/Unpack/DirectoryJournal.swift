@@ -5,7 +5,7 @@ import LinuxKernel
 /// What remains to be done to directories when all else is in place: each file made in a directory changes its time,
 /// and what was only implied takes its metadata from the layers below. Kept in memory up to a bound, then in an unnamed
 /// file, so that a layer of a million directories costs no more.
-struct DirectoryJournal: ~Copyable {
+final class DirectoryJournal {
     struct Record {
         /// Whether the layer has no entry of its own for the directory.
         var isImplied = false
@@ -23,12 +23,17 @@ struct DirectoryJournal: ~Copyable {
 
     private let directory: Int32
     private var buffer: [UInt8] = []
-    private var file: FileDescriptor?
+    /// Open once it is needed, and owned by this.
+    private var file: Int32 = -1
 
     /// - Parameter directory: where the unnamed file would be made.
     init(spillDirectory directory: Int32) { self.directory = directory }
 
-    mutating func append(_ record: Record, path: some Collection<UInt8>) throws(SystemError) {
+    deinit {
+        if file >= 0 { close(file) }
+    }
+
+    func append(_ record: Record, path: some Collection<UInt8>) throws(SystemError) {
         var record = record
         record.pathLength = path.count
         withUnsafeBytes(of: record) { buffer.append(contentsOf: $0) }
@@ -36,23 +41,22 @@ struct DirectoryJournal: ~Copyable {
         if buffer.count >= DirectoryJournal.memoryBytes { try spill() }
     }
 
-    private mutating func spill() throws(SystemError) {
-        if file == nil {
-            file = try FileDescriptor(".", clinux_o_tmpfile() | O_RDWR, mode: 0o600, relativeTo: directory)
+    private func spill() throws(SystemError) {
+        if file < 0 {
+            file = try FileDescriptor(".", clinux_o_tmpfile() | O_RDWR, mode: 0o600, relativeTo: directory).release()
         }
         var done = 0
         while done < buffer.count {
-            let descriptor = file!.raw
             done += try checked("write a layer's journal") {
-                buffer.withUnsafeBytes { write(descriptor, $0.baseAddress! + done, $0.count - done) }
+                buffer.withUnsafeBytes { write(file, $0.baseAddress! + done, $0.count - done) }
             }
         }
         buffer.removeAll(keepingCapacity: true)
     }
 
     /// Goes through the records in the order in which they came.
-    consuming func forEach(_ body: (Record, [UInt8]) throws -> Void) throws {
-        if file != nil {
+    func forEach(_ body: (Record, [UInt8]) throws -> Void) throws {
+        if file >= 0 {
             try spill()
             try forEachSpilled(body)
         } else {
@@ -60,13 +64,13 @@ struct DirectoryJournal: ~Copyable {
         }
     }
 
-    private borrowing func forEachSpilled(_ body: (Record, [UInt8]) throws -> Void) throws {
+    private func forEachSpilled(_ body: (Record, [UInt8]) throws -> Void) throws {
         var pending: [UInt8] = []
         var offset: off_t = 0
         while true {
             let chunk = try [UInt8](unsafeUninitializedCapacity: DirectoryJournal.memoryBytes) { memory, count in
                 count = try checked("read a layer's journal") {
-                    pread(file!.raw, memory.baseAddress, memory.count, offset)
+                    pread(file, memory.baseAddress, memory.count, offset)
                 }
             }
             if chunk.isEmpty { return }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LinuxKernel
 
@@ -44,7 +45,7 @@ enum FileAttributes {
     static func setExtended(_ attributes: [TarEntry.ExtendedAttribute], on descriptor: Int32) throws(SystemError) {
         for attribute in attributes where !isForbidden(attribute.name) {
             let result = withCString(attribute.name) { name in
-                attribute.value.withUnsafeBytes { fsetxattr(descriptor, name, $0.baseAddress, $0.count, 0) }
+                attribute.value.withUnsafeBytes { clinux_fsetxattr(descriptor, name, $0.baseAddress, $0.count) }
             }
             if result < 0, !isTolerated(errno, attribute.name) {
                 throw SystemError.current("set attribute \(printable(attribute.name))")
@@ -61,7 +62,7 @@ enum FileAttributes {
         let full = path + UnsafeBufferPointer(start: name, count: strlen(name) + 1)
         for attribute in attributes where !isForbidden(attribute.name) {
             let result = withCString(attribute.name) { key in
-                attribute.value.withUnsafeBytes { lsetxattr(full, key, $0.baseAddress, $0.count, 0) }
+                attribute.value.withUnsafeBytes { clinux_lsetxattr(full, key, $0.baseAddress, $0.count) }
             }
             if result < 0, !isTolerated(errno, attribute.name) {
                 throw SystemError.current("set attribute \(printable(attribute.name))")
@@ -71,18 +72,18 @@ enum FileAttributes {
 
     /// The attributes of an open file, overlayfs's own left out.
     static func extended(of descriptor: Int32) throws(SystemError) -> [TarEntry.ExtendedAttribute] {
-        let size = flistxattr(descriptor, nil, 0)
+        let size = clinux_flistxattr(descriptor, nil, 0)
         if size == 0 || (size < 0 && errno == ENOTSUP) { return [] }
         if size < 0 { throw SystemError.current("list attributes") }
         var list = [CChar](repeating: 0, count: size)
-        let count = try checked("list attributes") { flistxattr(descriptor, &list, size) }
+        let count = try checked("list attributes") { clinux_flistxattr(descriptor, &list, size) }
         var result: [TarEntry.ExtendedAttribute] = []
         for bytes in list[..<count].map({ UInt8(bitPattern: $0) }).split(separator: 0) where !isForbidden(bytes) {
             let name = Array(bytes)
-            let length = withCString(name) { fgetxattr(descriptor, $0, nil, 0) }
+            let length = withCString(name) { clinux_fgetxattr(descriptor, $0, nil, 0) }
             guard length >= 0 else { continue }
             var value = [UInt8](repeating: 0, count: length)
-            let read = withCString(name) { fgetxattr(descriptor, $0, &value, length) }
+            let read = withCString(name) { clinux_fgetxattr(descriptor, $0, &value, length) }
             guard read == length else { throw SystemError.current("read attribute \(printable(name))") }
             result.append(.init(name: name, value: value))
         }

@@ -11,7 +11,7 @@ final class LayerTree {
     let staging: FileDescriptor
     private let limits: UnpackLimits
     private var cache: [(path: [UInt8], descriptor: Int32)] = []
-    var journal: DirectoryJournal
+    let journal: DirectoryJournal
 
     private static let resolution =
         CLINUX_RESOLVE_IN_ROOT | CLINUX_RESOLVE_NO_MAGICLINKS | CLINUX_RESOLVE_NO_XDEV
@@ -96,7 +96,7 @@ final class LayerTree {
                 }
                 try replaceWhiteout(name, in: parent)
             }
-            try journal.append(.init(isImplied: true, inode: try status(name, in: parent).st_ino), path: path)
+            try journal.append(.init(isImplied: true, inode: UInt64(try status(name, in: parent).st_ino)), path: path)
             return nil
         }
     }
@@ -139,7 +139,7 @@ final class LayerTree {
                 openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
             })
         try checked("mark \(String(cString: name)) as opaque") {
-            fsetxattr(directory.raw, LayerTree.opaque, "y", 1, 0)
+            clinux_fsetxattr(directory.raw, LayerTree.opaque, "y", 1)
         }
     }
 
@@ -165,7 +165,7 @@ final class LayerTree {
     private func inode(_ descriptor: Int32) throws(SystemError) -> UInt64 {
         var status = stat()
         try checked("fstat") { fstat(descriptor, &status) }
-        return status.st_ino
+        return UInt64(status.st_ino)
     }
 
     /// Removes what an earlier entry of the layer made at a name.
