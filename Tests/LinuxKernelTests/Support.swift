@@ -20,7 +20,7 @@ struct CommandFailure: Error, CustomStringConvertible {
 
 /// Runs a program and gives its standard output.
 func run(_ executable: String, _ arguments: [String]) throws -> String {
-    let process = Process()
+    let process = Foundation.Process()
     process.executableURL = URL(fileURLWithPath: executable)
     process.arguments = arguments
     let output = Pipe()

@@ -1,5 +1,6 @@
 #pragma once
 // seccomp(2) and bpf(2): glibc has no wrappers, and union bpf_attr's anonymous members are lost on the Swift importer.
+// Beside them a few calls whose headers Swift's Glibc module leaves out.
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /// seccomp(SECCOMP_SET_MODE_FILTER): 0, or the listener's descriptor with SECCOMP_FILTER_FLAG_NEW_LISTENER; -1 and errno.
@@ -85,4 +87,8 @@ static inline int clinux_keep_capabilities(int keep) {
 /// memfd_create(2) with MFD_CLOEXEC (glibc hides it from importers without _GNU_SOURCE).
 static inline int clinux_memory_file(const char *name) {
     return (int)syscall(SYS_memfd_create, name, 1U);
+}
+
+static inline long clinux_get_attribute(const char *path, const char *name, void *value, size_t size) {
+    return getxattr(path, name, value, size);
 }

@@ -1,0 +1,112 @@
+import CLinux
+import Glibc
+
+/// The directory that one daemon's containers have their groups in: `/mycontainer-<instance>`, or the same below a
+/// subtree that systemd delegated.
+public struct CgroupParent: Sendable, Equatable {
+    public let layout: CgroupLayout
+    /// Path below each hierarchy's mount point.
+    public let path: String
+
+    public init(layout: CgroupLayout, path: String) {
+        self.layout = layout
+        self.path = path
+    }
+
+    /// A container's path, as `LaunchDocument.cgroupPath` has it.
+    public func path(of container: String) -> String { path + "/" + container }
+
+    /// Finds the place for an instance's containers, makes it in every hierarchy that is driven, and enables the v2
+    /// controllers there, so that starting a container costs none of it. Called once by the daemon.
+    ///
+    /// On pure v2, where systemd delegated a subtree to this process (`Delegate=yes`; Documentation
+    /// CGROUP_DELEGATION in systemd), that subtree is used, and the processes at its top are moved to the leaf
+    /// `daemon`: a group with processes can't enable controllers for its children.
+    public static func prepare(layout: CgroupLayout, instance: String) throws(CgroupError) -> CgroupParent {
+        guard let unified = layout.unifiedMountPoint else {
+            throw CgroupError(
+                "no cgroup v2 hierarchy is mounted: mount one, for example at /sys/fs/cgroup/unified", errno: ENOENT)
+        }
+        var base = ""
+        if layout.mode == .unified, let own = ownPath(CgroupFile.read("/proc/self/cgroup") ?? "") {
+            base = try delegatedSubtree(unified, own) ?? ""
+        }
+        let parent = CgroupParent(layout: layout, path: base + "/mycontainer-" + instance)
+        try ContainerCgroup.makeDirectories(unified, parent.path)
+        ContainerCgroup.enable(ContainerCgroup.enabled(layout), unified, parent.path)
+        for mountPoint in ContainerCgroup.legacyMountPoints(layout, ContainerCgroup.alwaysDriven) {
+            try ContainerCgroup.makeDirectories(mountPoint, parent.path)
+        }
+        return parent
+    }
+
+    /// Removes the groups of containers that are not in `keeping`, killing what is left in them.
+    /// - Returns: the names removed, sorted.
+    @discardableResult
+    public func removeStale(keeping: Set<String>) throws(CgroupError) -> [String] {
+        var stale: Set<String> = []
+        for mountPoint in mountPoints { stale.formUnion(ContainerCgroup.subdirectories(mountPoint + path)) }
+        stale.subtract(keeping)
+        for name in stale.sorted() {
+            let group = try ContainerCgroup(layout: layout, path: path(of: name))
+            try group.kill()
+            try group.remove()
+        }
+        return stale.sorted()
+    }
+
+    /// Removes the parent where no container is left; does nothing otherwise.
+    public func removeIfEmpty() {
+        for mountPoint in mountPoints { rmdir(mountPoint + path) }
+    }
+
+    private var mountPoints: [String] {
+        ContainerCgroup.legacyMountPoints(layout, CgroupController.allCases)
+            + (layout.unifiedMountPoint.map { [$0] } ?? [])
+    }
+
+    /// The v2 path of `/proc/self/cgroup` (its line that starts with `0::`).
+    static func ownPath(_ text: String) -> String? {
+        for line in text.split(separator: "\n") where line.hasPrefix("0::/") {
+            return String(line.dropFirst(3))
+        }
+        return nil
+    }
+
+    static let leaf = "daemon"
+
+    /// The delegated group that this process is in or right below, emptied of processes; nil where systemd marked
+    /// none.
+    private static func delegatedSubtree(_ unified: String, _ own: String) throws(CgroupError) -> String? {
+        guard own != "/" else { return nil }
+        if isDelegated(unified + own) {
+            let leaf = own + "/" + leaf
+            try ContainerCgroup.makeDirectories(unified, leaf)
+            // All of them: a helper that systemd runs beside the daemon would bar the controllers too.
+            while true {
+                let pids = (CgroupFile.read(unified + own + "/cgroup.procs") ?? "").split(separator: "\n")
+                if pids.isEmpty { return own }
+                for pid in pids {
+                    let result = CgroupFile.write(unified + leaf + "/cgroup.procs", String(pid))
+                    guard result == 0 || result == ESRCH else {
+                        throw ContainerCgroup.failure("move process \(pid) into \(leaf)", result)
+                    }
+                }
+            }
+        }
+        guard let slash = own.lastIndex(of: "/"), slash != own.startIndex else { return nil }
+        let above = String(own[..<slash])
+        return isDelegated(unified + above) ? above : nil
+    }
+
+    /// systemd marks what it delegated with this attribute (since 246; `user.delegate` since 251).
+    private static func isDelegated(_ directory: String) -> Bool {
+        for name in ["trusted.delegate", "user.delegate"] {
+            var value = [UInt8](repeating: 0, count: 8)
+            if clinux_get_attribute(directory, name, &value, value.count) == 1, value[0] == UInt8(ascii: "1") {
+                return true
+            }
+        }
+        return false
+    }
+}
