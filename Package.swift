@@ -77,6 +77,8 @@ let package = Package(
         .testTarget(
             name: "LinuxKernelTests", dependencies: ["LinuxKernel", "OCI"], exclude: ["seccomp-probe.c"],
             swiftSettings: strict),
+        .testTarget(name: "MonitorProtocolTests", dependencies: ["MonitorProtocol"], swiftSettings: strict),
+        .testTarget(name: "ContainerLogTests", dependencies: ["ContainerLog"], swiftSettings: strict),
         .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
 
         // Programs: a thin main each.

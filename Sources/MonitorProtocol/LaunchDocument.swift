@@ -49,10 +49,14 @@ public struct LaunchDocument: Codable, Sendable {
         public var openStdin: Bool
         /// stdin closes when the first attached client that sends stdin goes away.
         public var stdinOnce: Bool
+        /// Nanoseconds that an attached client which does not read may hold the container back before it is cut off;
+        /// nil: a minute.
+        public var slowClientTimeout: Int64?
 
-        public init(openStdin: Bool, stdinOnce: Bool) {
+        public init(openStdin: Bool, stdinOnce: Bool, slowClientTimeout: Int64? = nil) {
             self.openStdin = openStdin
             self.stdinOnce = stdinOnce
+            self.slowClientTimeout = slowClientTimeout
         }
     }
 
