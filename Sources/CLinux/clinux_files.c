@@ -26,6 +26,10 @@ ssize_t clinux_lgetxattr(const char *path, const char *name, void *value, size_t
 
 ssize_t clinux_llistxattr(const char *path, char *list, size_t size) { return llistxattr(path, list, size); }
 
+off_t clinux_seek_data(int fd, off_t offset) { return lseek(fd, offset, SEEK_DATA); }
+
+off_t clinux_seek_hole(int fd, off_t offset) { return lseek(fd, offset, SEEK_HOLE); }
+
 int clinux_syncfs(int fd) { return syncfs(fd); }
 
 int clinux_start_writeback(int fd, off_t offset, off_t length) {

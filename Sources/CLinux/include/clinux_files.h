@@ -11,6 +11,10 @@ ssize_t clinux_flistxattr(int fd, char *list, size_t size);
 ssize_t clinux_lgetxattr(const char *path, const char *name, void *value, size_t size);
 ssize_t clinux_llistxattr(const char *path, char *list, size_t size);
 
+// lseek(2) with SEEK_DATA and SEEK_HOLE.
+off_t clinux_seek_data(int fd, off_t offset);
+off_t clinux_seek_hole(int fd, off_t offset);
+
 int clinux_syncfs(int fd);
 // Starts writing a range's dirty pages without waiting for them: sync_file_range(2).
 int clinux_start_writeback(int fd, off_t offset, off_t length);

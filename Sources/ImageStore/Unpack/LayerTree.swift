@@ -10,6 +10,7 @@ final class LayerTree {
     /// Beside the root: where deep trees are moved to be removed, and the journal's file is.
     let staging: FileDescriptor
     private let limits: UnpackLimits
+    private var isStale = false
     private var cache: [(path: [UInt8], descriptor: Int32)] = []
     let journal: DirectoryJournal
 
@@ -35,6 +36,7 @@ final class LayerTree {
     /// The descriptor of the directory at `path`, which is made, as an implied one, when it is missing. Valid until the
     /// next call.
     func directory(_ path: ArraySlice<UInt8>) throws -> Int32 {
+        if isStale { forgetDirectories() }
         if path.isEmpty { return root.raw }
         if let index = cache.firstIndex(where: { equal($0.path, path) }) {
             if index > 0 { cache.swapAt(0, index) }
@@ -50,7 +52,11 @@ final class LayerTree {
     func forgetDirectories() {
         for entry in cache { close(entry.descriptor) }
         cache = []
+        isStale = false
     }
+
+    /// The same before the next look-up: the caller still uses a descriptor.
+    func forgetDirectoriesLater() { isStale = true }
 
     private func equal(_ left: [UInt8], _ right: ArraySlice<UInt8>) -> Bool {
         guard left.count == right.count else { return false }
