@@ -109,18 +109,21 @@ public struct ContainerCgroup: Sendable {
     ///
     /// Call it before the process unshares its cgroup namespace, or it sees `/../..` paths in `/proc/self/cgroup`.
     public func attach(_ pid: Int32, includingUnified: Bool = false) throws(CgroupError) {
-        if includingUnified { try attach(pid, unifiedDirectory, nil) }
-        guard layout.mode != .unified else { return }
-        for controller in Self.alwaysDriven + Self.drivenWhenAsked {
-            guard let placement = layout.placements[controller], placement.version == .v1 else { continue }
-            let always = Self.alwaysDriven.contains(controller)
-            guard always || CgroupFile.exists(placement.mountPoint + path) else { continue }
-            if controller == .cpuacct, layout.placements[.cpu] == placement { continue }
-            try attach(pid, placement.mountPoint + path, controller)
+        if includingUnified { try move(pid, unifiedDirectory, nil) }
+        for mountPoint in legacyMountPoints {
+            try move(pid, mountPoint + path, layout.placements.first { $0.value.mountPoint == mountPoint }?.key)
         }
     }
 
-    private func attach(_ pid: Int32, _ directory: String, _ controller: CgroupController?) throws(CgroupError) {
+    /// Mount points of the v1 hierarchies that this container has a group in: where its processes must be moved. Fewer
+    /// than the host has: a hierarchy without a limit to enforce or a counter to read is left alone.
+    public var legacyMountPoints: [String] {
+        guard layout.mode != .unified else { return [] }
+        return Self.legacyMountPoints(layout, Self.alwaysDriven)
+            + Self.legacyMountPoints(layout, Self.drivenWhenAsked).filter { CgroupFile.exists($0 + path) }
+    }
+
+    private func move(_ pid: Int32, _ directory: String, _ controller: CgroupController?) throws(CgroupError) {
         let result = CgroupFile.write(directory + "/cgroup.procs", String(pid))
         guard result == 0 else {
             throw Self.failure("move process \(pid) into \(path)", result, controller)
