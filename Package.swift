@@ -59,7 +59,7 @@ let package = Package(
         .target(
             name: "APIServer",
             dependencies: [
-                "Engine", "EngineAPI",
+                "Engine", "EngineAPI", "LinuxKernel", "OCI",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -88,7 +88,8 @@ let package = Package(
         .executableTarget(
             name: "mycontainerd",
             dependencies: [
-                "APIServer", "Engine", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "APIServer", "Engine", "EngineAPI", "LinuxKernel", "OCI",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
         .executableTarget(

@@ -1,4 +1,22 @@
+import ArgumentParser
+import Glibc
+
+/// The daemon's entry: arguments in, exit status out. Everything is in `Daemon`.
 @main
 struct Main {
-    static func main() {}
+    static func main() async {
+        let arguments = DaemonOptions.normalized(Array(CommandLine.arguments.dropFirst()))
+        let options: DaemonOptions
+        do {
+            options = try DaemonOptions.parse(arguments)
+        } catch {
+            DaemonOptions.exit(withError: error)
+        }
+        do {
+            try await Daemon.run(options)
+        } catch {
+            Log.write(.error, "\(error)")
+            exit(1)
+        }
+    }
 }
