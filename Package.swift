@@ -53,7 +53,7 @@ let package = Package(
             name: "Engine",
             dependencies: [
                 "EngineAPI", "ImageStore", "Database", "MonitorProtocol", "ContainerLog", "LinuxKernel", "OCI",
-                "CLinux",
+                "CLinux", "CCrypto",
             ],
             swiftSettings: strict),
         .target(

@@ -1,66 +1,197 @@
 import EngineAPI
+import Glibc
+import LinuxKernel
+import OCI
 
 extension Engine {
-    public func createContainer(
-        name: String?, _ request: ContainerCreateRequest
-    ) async throws -> ContainerCreateResponse { throw EngineError(.notImplemented, "not yet") }
-
+    /// Containers, newest first. Waits for none of them.
     public func containers(
         all: Bool, limit: Int?, size: Bool, filters: Filters
-    ) async throws -> [ContainerSummary] { throw EngineError(.notImplemented, "not yet") }
+    ) async throws -> [ContainerSummary] {
+        try await perform {
+            let filter = try ContainerFilter(filters, registry: self.registry, images: self.imageStore)
+            let limit = limit ?? 0
+            let showsAll = all || limit > 0 || filter.includesStopped
+            let records = self.registry.all.map(\.record)
+                .filter { showsAll || $0.lifecycle.isRunning || $0.lifecycle.isRestarting }
+                .sorted { ($0.document.created, $0.id) > ($1.document.created, $1.id) }
+                .filter(filter.matches)
+            let chosen = limit > 0 ? records.prefix(limit) : records[...]
+            let now = Clock.wall()
+            return chosen.map { self.summary($0, size: size, now: now) }
+        }
+    }
 
+    func summary(_ record: ContainerRecord, size: Bool, now: Int64) -> ContainerSummary {
+        var summary = ContainerSummary()
+        summary.id = record.id
+        summary.names = ["/" + record.name]
+        summary.image = imageName(record)
+        summary.imageID = record.document.imageID
+        summary.command = ([record.document.path] + record.document.arguments).joined(separator: " ")
+        summary.created = record.document.created / 1_000_000_000
+        summary.labels = record.config.labels ?? [:]
+        summary.state = record.lifecycle.status
+        summary.status = StatusText.describe(record.lifecycle, now: now)
+        summary.hostConfig.networkMode = record.hostConfig.networkMode
+        summary.hostConfig.annotations = record.hostConfig.annotations
+        var networks = ContainerSummary.NetworkSettingsSummary()
+        networks.networks = endpoints(record)
+        summary.networkSettings = networks
+        summary.mounts = record.document.mounts.map(\.point)
+        summary.ports = exposedPorts(record)
+        if size {
+            let sizes = self.sizes(record)
+            summary.sizeRw = sizes.own
+            summary.sizeRootFs = sizes.total
+        }
+        return summary
+    }
+
+    /// The image as the user named it; its id once that name means another image.
+    private func imageName(_ record: ContainerRecord) -> String {
+        guard let image = try? imageStore.resolve(record.config.image), image.id.description == record.document.imageID
+        else {
+            let text = record.config.image
+            return text.isEmpty || imageStore.image(digest(record.document.imageID)) == nil
+                ? text : record.document.imageID
+        }
+        return record.config.image
+    }
+
+    private func digest(_ text: String) -> OCI.Digest {
+        (try? OCI.Digest(parsing: text)) ?? OCI.Digest(bytes: [UInt8](repeating: 0, count: 32))
+    }
+
+    private func exposedPorts(_ record: ContainerRecord) -> [Port] {
+        guard record.hostConfig.networkMode == "bridge", record.lifecycle.isRunning else { return [] }
+        return (record.config.exposedPorts ?? [:]).keys.sorted().compactMap { text in
+            let parts = text.split(separator: "/")
+            guard let number = parts.first.flatMap({ UInt16($0) }) else { return nil }
+            var port = Port()
+            port.privatePort = number
+            port.type = parts.count > 1 ? String(parts[1]) : "tcp"
+            return port
+        }
+    }
+
+    private func endpoints(_ record: ContainerRecord) -> [String: EndpointSettings] {
+        let mode = record.hostConfig.networkMode
+        return mode.hasPrefix("container:") ? [:] : [mode: EndpointSettings()]
+    }
+
+    /// Bytes of a container's own files, and of everything it sees.
+    private func sizes(_ record: ContainerRecord) -> (own: Int64, total: Int64) {
+        let own = DiskUsageWalk.size(of: paths.container(record.id) + "/upper")
+        let image = imageStore.image(digest(record.document.imageID))?.size ?? 0
+        return (own, own + image)
+    }
+
+    /// Everything about one container.
     public func inspectContainer(_ id: String, size: Bool) async throws -> ContainerInspect {
-        throw EngineError(.notImplemented, "not yet")
+        let container = try registry.resolve(id)
+        return try await perform { self.inspect(container, size: size) }
     }
 
-    public func startContainer(_ id: String) async throws { throw EngineError(.notImplemented, "not yet") }
-
-    /// `timeout` in seconds, -1 without end; nil: the container's own. `notModified` when it is not running.
-    public func stopContainer(_ id: String, signal: String?, timeout: Int?) async throws {
-        throw EngineError(.notImplemented, "not yet")
+    private func inspect(_ container: Container, size: Bool) -> ContainerInspect {
+        let record = container.record
+        var result = ContainerInspect()
+        result.id = record.id
+        result.created = Timestamp.format(record.document.created)
+        result.path = record.document.path
+        result.args = record.document.arguments
+        result.state = state(record)
+        result.image = record.document.imageID
+        let files = (try? NamespaceModes(record.hostConfig)).flatMap { try? networkFiles(record, $0) } ?? ""
+        result.resolvConfPath = files + "/resolv.conf"
+        result.hostnamePath = files + "/hostname"
+        result.hostsPath = files + "/hosts"
+        // The file is another format's than its name would say to those who read json-file logs.
+        result.logPath = record.document.logFormat?.format == "json" ? paths.logFile(record.id) : ""
+        result.name = "/" + record.name
+        result.restartCount = record.status.restartCount
+        result.driver = Engine.storageDriver
+        result.platform = "linux"
+        let execs = container.execs.values.filter(\.isRunning).map(\.id).sorted()
+        result.execIDs = execs.isEmpty ? nil : execs
+        var host = record.hostConfig
+        if host.`init` == nil { host.`init` = record.document.reaper }
+        result.hostConfig = host
+        result.graphDriver.name = Engine.storageDriver
+        let directory = paths.container(record.id)
+        let lower = imageStore.lowerDirectories(
+            chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) })
+        result.graphDriver.data = [
+            "ID": record.id, "LowerDir": lower.joined(separator: ":"), "UpperDir": directory + "/upper",
+            "WorkDir": directory + "/work",
+        ]
+        result.mounts = record.document.mounts.map(\.point)
+        result.config = record.config
+        var network = NetworkSettings()
+        network.networks = endpoints(record)
+        if let run = record.lifecycle.run, record.hostConfig.networkMode != "host" {
+            network.sandboxKey = "/proc/\(run.pid)/ns/net"
+        }
+        result.networkSettings = network
+        if size {
+            let sizes = self.sizes(record)
+            result.sizeRw = sizes.own
+            result.sizeRootFs = sizes.total
+        }
+        return result
     }
 
-    public func restartContainer(_ id: String, signal: String?, timeout: Int?) async throws {
-        throw EngineError(.notImplemented, "not yet")
+    static let storageDriver = "overlay2"
+
+    private func state(_ record: ContainerRecord) -> ContainerState {
+        let lifecycle = record.lifecycle
+        var state = ContainerState()
+        state.status = lifecycle.status
+        state.running = lifecycle.isRunning || lifecycle.isRestarting
+        state.paused = lifecycle.isPaused
+        state.restarting = lifecycle.isRestarting
+        state.oomKilled = lifecycle.run?.outOfMemory ?? lifecycle.exit?.oomKilled ?? false
+        if case .dead = lifecycle { state.dead = true }
+        state.pid = Int(lifecycle.run?.pid ?? 0)
+        state.exitCode = Int(lifecycle.exitCode)
+        state.error = lifecycle.errorMessage
+        state.startedAt = Timestamp.format(lifecycle.startedAt)
+        state.finishedAt = Timestamp.format(record.status.finishedAt)
+        return state
+    }
+}
+
+/// `ps`' STATUS column.
+enum StatusText {
+    static func describe(_ lifecycle: Lifecycle, now: Int64) -> String {
+        switch lifecycle {
+        case .created, .starting: return "Created"
+        case .running(let run): return "Up " + elapsed(now - run.startedAt)
+        case .paused(let run): return "Up " + elapsed(now - run.startedAt) + " (Paused)"
+        case .restarting(let exit):
+            return "Restarting (\(exit.exitCode)) " + elapsed(now - exit.finishedAt) + " ago"
+        case .exited(let exit): return "Exited (\(exit.exitCode)) " + elapsed(now - exit.finishedAt) + " ago"
+        case .dead: return "Dead"
+        case .removing: return "Removal In Progress"
+        }
     }
 
-    /// `signal` by name or number; nil: SIGKILL.
-    public func killContainer(_ id: String, signal: String?) async throws {
-        throw EngineError(.notImplemented, "not yet")
-    }
-
-    public func pauseContainer(_ id: String) async throws { throw EngineError(.notImplemented, "not yet") }
-
-    public func unpauseContainer(_ id: String) async throws { throw EngineError(.notImplemented, "not yet") }
-
-    public func renameContainer(_ id: String, to name: String) async throws {
-        throw EngineError(.notImplemented, "not yet")
-    }
-
-    public func removeContainer(_ id: String, force: Bool, volumes: Bool) async throws {
-        throw EngineError(.notImplemented, "not yet")
-    }
-
-    /// Returns warnings.
-    public func updateContainer(_ id: String, _ request: ContainerUpdateRequest) async throws -> [String] {
-        throw EngineError(.notImplemented, "not yet")
-    }
-
-    public func pruneContainers(filters: Filters) async throws -> ContainersPruneReport {
-        throw EngineError(.notImplemented, "not yet")
-    }
-
-    /// Begins to wait, at once: the result is awaited separately.
-    public func waitContainer(_ id: String, condition: WaitCondition) async throws -> ContainerWait {
-        throw EngineError(.notImplemented, "not yet")
-    }
-
-    public func topContainer(_ id: String, psArguments: String) async throws -> TopResponse {
-        throw EngineError(.notImplemented, "not yet")
-    }
-
-    /// One sample. A container that is not running gives one with zero counters.
-    public func containerStats(_ id: String) async throws -> ContainerStats {
-        throw EngineError(.notImplemented, "not yet")
+    /// As go-units' HumanDuration.
+    static func elapsed(_ nanoseconds: Int64) -> String {
+        let seconds = max(0, nanoseconds / 1_000_000_000)
+        let hours = (seconds + 1800) / 3600
+        switch seconds {
+        case 0: return "Less than a second"
+        case 1: return "1 second"
+        case ..<60: return "\(seconds) seconds"
+        case ..<120: return "About a minute"
+        case ..<3600: return "\(seconds / 60) minutes"
+        case _ where hours <= 1: return "About an hour"
+        case _ where hours < 48: return "\(hours) hours"
+        case _ where hours < 24 * 7 * 2: return "\(hours / 24) days"
+        case _ where hours < 24 * 30 * 2: return "\(hours / 24 / 7) weeks"
+        case _ where hours < 24 * 365 * 2: return "\(hours / 24 / 30) months"
+        default: return "\(hours / 24 / 365) years"
+        }
     }
 }

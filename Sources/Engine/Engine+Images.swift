@@ -1,42 +1,308 @@
 import EngineAPI
+import ImageStore
+import OCI
 
 extension Engine {
+    /// Images, newest first.
     public func images(all: Bool, filters: Filters, sharedSize: Bool = false) async throws -> [ImageSummary] {
-        throw EngineError(.notImplemented, "not yet")
+        try await perform {
+            let filter = try ImageFilter(filters, self.imageStore)
+            var uses: [String: Int64] = [:]
+            for container in self.registry.all { uses[container.record.document.imageID, default: 0] += 1 }
+            var owners: [OCI.Digest: Int] = [:]
+            let everything = self.imageStore.images()
+            if sharedSize {
+                for image in everything { for layer in image.layers { owners[layer.chainID, default: 0] += 1 } }
+            }
+            return everything.filter(filter.matches).map { image in
+                var summary = self.summary(image, filter: filter)
+                summary.containers = sharedSize ? uses[summary.id] ?? 0 : -1
+                if sharedSize {
+                    summary.sharedSize = image.layers.reduce(0) {
+                        $0 + (owners[$1.chainID, default: 0] > 1 ? $1.size : 0)
+                    }
+                }
+                return summary
+            }
+        }
+    }
+
+    private func summary(_ image: Image, filter: ImageFilter) -> ImageSummary {
+        var summary = ImageSummary()
+        summary.id = image.id.description
+        summary.created = image.created / 1_000_000_000
+        summary.labels = image.config.config?.labels
+        summary.repoTags = image.tags.filter(filter.showsName).map(\.familiar)
+        summary.repoDigests = image.digests.filter(filter.showsName).map(\.familiar)
+        summary.size = image.size
+        return summary
     }
 
     public func inspectImage(_ reference: String) async throws -> ImageInspect {
-        throw EngineError(.notImplemented, "not yet")
+        try await perform {
+            let image = try self.resolveImage(reference)
+            let config = image.config
+            var result = ImageInspect()
+            result.id = image.id.description
+            result.repoTags = image.tags.map(\.familiar)
+            result.repoDigests = image.digests.map(\.familiar)
+            result.comment = config.comment ?? config.history?.last?.comment ?? ""
+            result.created = config.created ?? ""
+            result.dockerVersion = config.dockerVersion ?? ""
+            result.author = config.author ?? ""
+            result.config = config.config.map(ImageConversion.config)
+            result.architecture = config.architecture
+            result.variant = config.variant ?? ""
+            result.os = config.os
+            result.osVersion = config.osVersion ?? ""
+            result.size = image.size
+            result.graphDriver.name = Engine.storageDriver
+            let directories = self.imageStore.lowerDirectories(of: image)
+            var data = ["UpperDir": directories[0]]
+            if directories.count > 1 { data["LowerDir"] = directories.dropFirst().joined(separator: ":") }
+            result.graphDriver.data = data
+            result.rootFS.layers = (config.rootfs.diffIDs ?? []).map(\.description)
+            result.metadata.lastTagTime = Timestamp.format(image.lastTagged)
+            return result
+        }
     }
 
     public func imageHistory(_ reference: String) async throws -> [ImageHistoryItem] {
-        throw EngineError(.notImplemented, "not yet")
+        try await perform {
+            let image = try self.resolveImage(reference)
+            return self.imageStore.history(of: image).map { entry in
+                var item = EngineAPI.ImageHistoryItem()
+                item.id = entry.id?.description ?? "<missing>"
+                item.created = entry.created / 1_000_000_000
+                item.createdBy = entry.createdBy
+                item.comment = entry.comment
+                item.size = entry.size
+                item.tags = entry.tags.isEmpty ? nil : entry.tags
+                return item
+            }
+        }
     }
 
     public func tagImage(_ source: String, repository: String, tag: String) async throws {
-        throw EngineError(.notImplemented, "not yet")
+        try await perform {
+            let image = try self.resolveImage(source)
+            let reference = try ImageReference(parsing: tag.isEmpty ? repository : "\(repository):\(tag)")
+            guard reference.digest == nil else {
+                throw EngineError.invalid("refusing to create a tag with a digest reference")
+            }
+            try await self.imageStore.tag(image, as: reference.withDefaultTag)
+            self.postImage(image, "tag", name: reference.withDefaultTag.familiar)
+        }
     }
 
+    /// Removes a name or an image. What a container stands on is refused in dockerd's words.
     public func removeImage(_ reference: String, force: Bool, prune: Bool) async throws -> [ImageDeleteItem] {
-        throw EngineError(.notImplemented, "not yet")
+        try await perform {
+            let image = try self.resolveImage(reference)
+            let removals = try await self.imageStore.remove(reference, force: force, users: self.imageUsers)
+            self.postRemovals(removals, of: image)
+            return removals.map(ImageConversion.item)
+        }
+    }
+
+    @Sendable private func imageUsers(_ id: OCI.Digest) -> [ImageUser] {
+        let text = id.description
+        return registry.all.map(\.record).filter { $0.document.imageID == text }.map { record in
+            ImageUser(containerID: record.id, running: record.lifecycle.isRunning || record.lifecycle.isRestarting)
+        }
+    }
+
+    private func postRemovals(_ removals: [ImageRemoval], of image: Image?) {
+        for removal in removals {
+            switch removal {
+            case .untagged(let name):
+                eventBus.post(
+                    type: "image", action: "untag", id: image?.id.description ?? name, attributes: ["name": name])
+            case .deleted(let id):
+                eventBus.post(type: "image", action: "delete", id: id, attributes: ["name": id])
+            }
+        }
+    }
+
+    func postImage(_ image: Image, _ action: String, name: String) {
+        var attributes = image.config.config?.labels ?? [:]
+        attributes["name"] = name
+        eventBus.post(
+            type: "image", action: action, id: action == "pull" ? name : image.id.description, attributes: attributes)
     }
 
     /// Pulls from the registry directories. `progress` is called on any thread, in order.
     public func pullImage(
         _ reference: String, progress: @escaping @Sendable (ProgressMessage) -> Void
-    ) async throws { throw EngineError(.notImplemented, "not yet") }
+    ) async throws {
+        try await perform {
+            let parsed = try ImageReference(parsing: reference)
+            let image = try await self.imageStore.pull(parsed, from: self.configuration.registries) { line in
+                progress(ImageConversion.progress(line))
+            }
+            self.postImage(image, "pull", name: parsed.withDefaultTag.familiar)
+        }
+    }
 
     /// Loads a `docker save` archive or an OCI layout, tar, possibly compressed, read from `descriptor` to its end.
     public func loadImages(
         from descriptor: Int32, progress: @escaping @Sendable (ProgressMessage) -> Void
-    ) async throws { throw EngineError(.notImplemented, "not yet") }
+    ) async throws {
+        try await perform {
+            let names = try await self.imageStore.load(from: descriptor) { line in
+                progress(ImageConversion.progress(line))
+            }
+            for name in names {
+                let isID = name.hasPrefix("sha256:")
+                progress(ProgressMessage(stream: "Loaded image\(isID ? " ID" : ""): \(name)\n"))
+                if let image = try? self.imageStore.resolve(name) { self.postImage(image, "load", name: name) }
+            }
+        }
+    }
 
     /// Writes the images as a tar archive to `descriptor`.
     public func saveImages(_ names: [String], to descriptor: Int32) async throws {
-        throw EngineError(.notImplemented, "not yet")
+        try await perform {
+            let images = try names.map { ($0, try self.resolveImage($0)) }
+            try await self.imageStore.save(names, to: descriptor)
+            for (name, image) in images { self.postImage(image, "save", name: name) }
+        }
+    }
+
+    /// Makes an image of one layer out of a tar stream. Returns its id.
+    public func importImage(
+        from descriptor: Int32, repository: String, tag: String, message: String,
+        progress: @escaping @Sendable (ProgressMessage) -> Void
+    ) async throws -> String {
+        try await perform {
+            var reference: ImageReference?
+            if !repository.isEmpty {
+                reference = try ImageReference(parsing: tag.isEmpty ? repository : "\(repository):\(tag)")
+                    .withDefaultTag
+            }
+            let image = try await self.imageStore.importLayer(
+                from: descriptor, reference: reference, config: OCI.ImageConfig.Execution(), message: message
+            ) { line in progress(ImageConversion.progress(line)) }
+            self.postImage(image, "import", name: reference?.familiar ?? image.id.description)
+            return image.id.description
+        }
     }
 
     public func pruneImages(filters: Filters) async throws -> ImagesPruneReport {
-        throw EngineError(.notImplemented, "not yet")
+        try await perform {
+            if let unknown = filters.firstUnknown(["dangling", "label", "label!", "until"]) {
+                throw EngineError.invalid("invalid filter '\(unknown)'")
+            }
+            let until = try PruneRules.until(filters)
+            let danglingOnly = try filters.flag("dangling") ?? true
+            let result = try await self.imageStore.prune(
+                all: !danglingOnly,
+                matching: { image in
+                    image.created < until && PruneRules.labels(filters, image.config.config?.labels ?? [:])
+                }, users: self.imageUsers)
+            self.postRemovals(result.removed, of: nil)
+            self.eventBus.post(
+                type: "image", action: "prune", id: "", attributes: ["reclaimed": String(result.bytes)])
+            var report = ImagesPruneReport()
+            report.imagesDeleted = result.removed.map(ImageConversion.item)
+            report.spaceReclaimed = UInt64(max(0, result.bytes))
+            return report
+        }
+    }
+}
+
+/// The store's values in the API's terms.
+enum ImageConversion {
+    static func item(_ removal: ImageRemoval) -> ImageDeleteItem {
+        switch removal {
+        case .untagged(let name): return .untagged(name)
+        case .deleted(let id): return .deleted(id)
+        }
+    }
+
+    static func progress(_ line: ImageProgress) -> ProgressMessage {
+        var detail: ProgressMessage.Detail?
+        if let current = line.current { detail = ProgressMessage.Detail(current: current, total: line.total ?? 0) }
+        return ProgressMessage(status: line.status, id: line.id ?? "", detail: detail)
+    }
+
+    static func config(_ image: OCI.ImageConfig.Execution) -> EngineAPI.ImageConfig {
+        var config = EngineAPI.ImageConfig()
+        config.user = image.user ?? ""
+        config.exposedPorts = image.exposedPorts.map { $0.mapValues { _ in .init() } }
+        config.env = image.env
+        config.entrypoint = image.entrypoint?.values
+        config.cmd = image.cmd?.values
+        config.volumes = image.volumes.map { $0.mapValues { _ in .init() } }
+        config.workingDir = image.workingDir ?? ""
+        config.labels = image.labels
+        config.stopSignal = image.stopSignal ?? ""
+        config.argsEscaped = image.argsEscaped ?? false
+        config.onBuild = image.onBuild
+        config.shell = image.shell?.values
+        return config
+    }
+}
+
+/// `images --filter`.
+struct ImageFilter: Sendable {
+    private let filters: Filters
+    private let dangling: Bool?
+    private let before: Int64?
+    private let since: Int64?
+    private let until: Int64?
+
+    init(_ filters: Filters, _ store: ImageStore) throws {
+        let known: Set<String> = ["before", "dangling", "label", "reference", "since", "until"]
+        if let unknown = filters.firstUnknown(known) { throw EngineError.invalid("invalid filter '\(unknown)'") }
+        self.filters = filters
+        dangling = try filters.flag("dangling")
+        before = try filters["before"].map { try store.resolve($0).created }.min()
+        since = try filters["since"].map { try store.resolve($0).created }.max()
+        until = filters.contains("until") ? try PruneRules.until(filters) : nil
+    }
+
+    func matches(_ image: Image) -> Bool {
+        if let dangling, image.tags.isEmpty != dangling { return false }
+        if let before, image.created >= before { return false }
+        if let since, image.created <= since { return false }
+        if let until, image.created >= until { return false }
+        guard filters.matchesLabels("label", image.config.config?.labels ?? [:]) else { return false }
+        return filters["reference"].isEmpty || (image.tags + image.digests).contains(where: showsName)
+    }
+
+    /// Whether a name passes the `reference` patterns.
+    func showsName(_ reference: ImageReference) -> Bool {
+        let patterns = filters["reference"]
+        if patterns.isEmpty { return true }
+        let candidates = [
+            reference.familiar, reference.familiarName, reference.description, reference.name,
+        ]
+        return patterns.contains { pattern in candidates.contains { Glob.matches(pattern, $0) } }
+    }
+}
+
+/// Go's `path.Match`: `*` and `?` stop at slashes.
+enum Glob {
+    static func matches(_ pattern: String, _ text: String) -> Bool {
+        matches(Array(pattern.utf8)[...], Array(text.utf8)[...])
+    }
+
+    private static func matches(_ pattern: ArraySlice<UInt8>, _ text: ArraySlice<UInt8>) -> Bool {
+        guard let first = pattern.first else { return text.isEmpty }
+        switch first {
+        case UInt8(ascii: "*"):
+            var rest = text
+            while true {
+                if matches(pattern.dropFirst(), rest) { return true }
+                guard let next = rest.first, next != UInt8(ascii: "/") else { return false }
+                rest = rest.dropFirst()
+            }
+        case UInt8(ascii: "?"):
+            guard let next = text.first, next != UInt8(ascii: "/") else { return false }
+            return matches(pattern.dropFirst(), text.dropFirst())
+        default:
+            return text.first == first && matches(pattern.dropFirst(), text.dropFirst())
+        }
     }
 }

@@ -1,33 +1,133 @@
+import ContainerLog
 import EngineAPI
+import Glibc
+import LinuxKernel
+import MonitorProtocol
 
 extension Engine {
     /// Attaches to a running container, or to one that is about to be started.
     public func attachContainer(_ id: String, _ options: AttachOptions) async throws -> Attachment {
-        throw EngineError(.notImplemented, "not yet")
+        let container = try registry.resolve(id)
+        return try await perform { try await self.attach(container, options) }
+    }
+
+    private func attach(_ container: Container, _ options: AttachOptions) async throws -> Attachment {
+        let record = container.record
+        if record.lifecycle.isPaused {
+            throw EngineError.conflict("container \(id(record)) is paused, unpause the container before attach")
+        }
+        if record.lifecycle.isRestarting {
+            throw EngineError.conflict(
+                "container \(id(record)) is restarting, wait until the container is running")
+        }
+        guard options.stream else {
+            let replay = options.logs ? try replay(record, options, until: nil) : nil
+            return Attachment(descriptor: nil, isTerminal: record.isTerminal, replay: replay)
+        }
+        let (own, other) = try StreamPair.make()
+        // stdin that the container doesn't keep open is closed for this client too.
+        let streams = MonitorRequest.Attach(
+            stdin: options.stdin && record.config.openStdin, stdout: options.stdout, stderr: options.stderr)
+        guard let run = container.activeRun, record.lifecycle.run != nil else {
+            container.addWaitingAttachment(WaitingAttachment(streams: streams, descriptor: other))
+            return Attachment(descriptor: own, isTerminal: record.isTerminal)
+        }
+        let reply = try await run.monitor.request(.attach(streams), descriptor: other.raw)
+        withExtendedLifetime(other) {}
+        var history: LogStream?
+        if options.logs, case .attached(let position) = reply.body {
+            history = try replay(record, options, until: position)
+        }
+        return Attachment(descriptor: own, isTerminal: record.isTerminal, replay: history)
+    }
+
+    private func id(_ record: ContainerRecord) -> String { record.id }
+
+    private func replay(
+        _ record: ContainerRecord, _ options: AttachOptions, until end: LogPosition?
+    ) throws -> LogStream? {
+        guard let log = record.document.logFormat else { return nil }
+        var read = LogReadOptions()
+        read.stdout = options.stdout
+        read.stderr = options.stderr
+        read.end = end
+        return try LogPump.stream(
+            path: paths.logFile(record.id), format: LogFormat(rawValue: log.format) ?? .cri, options: read,
+            isTerminal: record.isTerminal, timestamps: false, details: nil, finish: nil)
     }
 
     public func containerLogs(_ id: String, _ options: LogOptions) async throws -> LogStream {
-        throw EngineError(.notImplemented, "not yet")
+        let container = try registry.resolve(id)
+        return try await perform {
+            let record = container.record
+            guard let log = record.document.logFormat else {
+                throw EngineError(
+                    .notImplemented, "configured logging driver does not support reading")
+            }
+            guard options.stdout || options.stderr else {
+                throw EngineError.invalid("Bad parameters: you must choose at least one stream")
+            }
+            var read = LogReadOptions()
+            read.stdout = options.stdout
+            read.stderr = options.stderr
+            read.since = options.since
+            read.until = options.until
+            read.tail = options.tail
+            let follows = options.follow && (record.lifecycle.isRunning || record.lifecycle.isStarting)
+            read.follow = follows
+            let ticket = follows ? container.wait(.notRunning) : nil
+            return try LogPump.stream(
+                path: self.paths.logFile(record.id), format: LogFormat(rawValue: log.format) ?? .cri, options: read,
+                isTerminal: record.isTerminal, timestamps: options.timestamps,
+                details: options.details ? LogDetails.text(record) : nil,
+                finish: ticket.map { ticket in
+                    { @Sendable in
+                        _ = try? await ticket.value()
+                        container.forget(ticket)
+                    }
+                })
+        }
     }
 
     /// Characters.
     public func resizeContainer(_ id: String, width: UInt16, height: UInt16) async throws {
-        throw EngineError(.notImplemented, "not yet")
+        let container = try registry.resolve(id)
+        try await perform {
+            guard let run = container.activeRun, container.lifecycle.run != nil else {
+                throw EngineError.conflict("container \(container.id) is not running")
+            }
+            try await run.monitor.request(.resize(exec: nil, width: width, height: height))
+            self.post(container.record, "resize", extra: ["height": String(height), "width": String(width)])
+        }
     }
+}
 
-    /// Returns the exec's id.
-    public func createExec(_ id: String, _ request: ExecCreateRequest) async throws -> String {
-        throw EngineError(.notImplemented, "not yet")
+/// Two connected stream sockets: one for the client's pump, one for the monitor.
+enum StreamPair {
+    static func make() throws(SystemError) -> (own: OwnedDescriptor, other: OwnedDescriptor) {
+        var ends: [Int32] = [-1, -1]
+        try checked("socketpair") {
+            socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends)
+        }
+        return (
+            OwnedDescriptor(FileDescriptor(owning: ends[0])), OwnedDescriptor(FileDescriptor(owning: ends[1]))
+        )
     }
+}
 
-    /// `size` is columns and rows of the terminal. nil when `detach`.
-    public func startExec(
-        _ id: String, detach: Bool, tty: Bool, size: (width: UInt16, height: UInt16)?
-    ) async throws -> Attachment? { throw EngineError(.notImplemented, "not yet") }
-
-    public func inspectExec(_ id: String) async throws -> ExecInspect { throw EngineError(.notImplemented, "not yet") }
-
-    public func resizeExec(_ id: String, width: UInt16, height: UInt16) async throws {
-        throw EngineError(.notImplemented, "not yet")
+/// What `logs --details` puts before each line: the labels and variables that the log options name.
+enum LogDetails {
+    static func text(_ record: ContainerRecord) -> String {
+        let options = record.hostConfig.logConfig.config ?? [:]
+        var pairs: [(String, String)] = []
+        for name in (options["labels"] ?? "").split(separator: ",").map(String.init) {
+            if let value = record.config.labels?[name] { pairs.append((name, value)) }
+        }
+        for name in (options["env"] ?? "").split(separator: ",").map(String.init) {
+            if let entry = record.config.env?.first(where: { $0.hasPrefix(name + "=") }) {
+                pairs.append((name, String(entry.dropFirst(name.utf8.count + 1))))
+            }
+        }
+        return pairs.sorted { $0.0 < $1.0 }.map { "\($0)=\($1)" }.joined(separator: ",") + " "
     }
 }

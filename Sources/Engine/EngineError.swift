@@ -1,5 +1,9 @@
+import Database
+import EngineAPI
+import ImageStore
 import LinuxKernel
 import MonitorProtocol
+import OCI
 
 /// What the engine refuses or fails at: a kind, which the wire maps to a status once, and one sentence for the user.
 public struct EngineError: Error, Sendable, CustomStringConvertible {
@@ -40,6 +44,29 @@ public struct EngineError: Error, Sendable, CustomStringConvertible {
     /// A failed system call, in the engine's terms.
     init(_ error: SystemError, while doing: String) {
         self.init(.internal, "\(doing): \(error)")
+    }
+
+    /// Any error of a layer below.
+    init(wrapping error: any Error) {
+        switch error {
+        case let error as EngineError: self = error
+        case let error as ImageError:
+            let kind: Kind =
+                switch error.kind {
+                case .notFound: .notFound
+                case .invalid: .invalidParameter
+                case .conflict: .conflict
+                case .corrupt, .noSpace, .system: .internal
+                }
+            self.init(kind, error.message)
+        case let error as StartFailure: self.init(error)
+        case let error as CgroupError: self.init(.internal, error.message)
+        case let error as InvalidReference: self.init(.invalidParameter, error.description)
+        case let error as InvalidFilter: self.init(.invalidParameter, error.description)
+        case let error as DatabaseError where error.isFull:
+            self.init(.internal, "no space left on the data root's disk: free some, then retry")
+        default: self.init(.internal, "\(error)")
+        }
     }
 
     /// A container or exec that could not be started, as dockerd classifies it: a program that is missing or can't

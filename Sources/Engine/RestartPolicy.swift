@@ -62,12 +62,12 @@ enum RestartRule: Sendable, Equatable {
     }
 
     /// Whether a container that is not running is started when the daemon starts.
-    func startsWithDaemon(stoppedByUser: Bool, wasRunning: Bool) -> Bool {
+    func startsWithDaemon(stoppedByUser: Bool, wasRunning: Bool, exitCode: Int32) -> Bool {
         switch self {
         case .no: return false
         case .always: return true
         case .unlessStopped: return !stoppedByUser
-        case .onFailure: return wasRunning
+        case .onFailure: return wasRunning && exitCode != 0 && !stoppedByUser
         }
     }
 }

@@ -51,12 +51,12 @@ public final class Attachment: Sendable {
     public let isTerminal: Bool
     /// What was logged before the live stream begins, in the same form; send it first. nil where it wasn't asked for.
     public let replay: LogStream?
-    private let descriptor: Mutex<Int32?>
+    private let descriptor: Mutex<OwnedDescriptor?>
 
-    init(descriptor: consuming FileDescriptor?, isTerminal: Bool, replay: LogStream? = nil) {
+    init(descriptor: OwnedDescriptor?, isTerminal: Bool, replay: LogStream? = nil) {
         self.isTerminal = isTerminal
         self.replay = replay
-        self.descriptor = Mutex(descriptor?.release())
+        self.descriptor = Mutex(descriptor)
     }
 
     /// The daemon's end of the stream socket, once; whoever takes it closes it. Output is read from it until end of
@@ -65,12 +65,8 @@ public final class Attachment: Sendable {
     public func takeDescriptor() -> Int32? {
         descriptor.withLock { descriptor in
             defer { descriptor = nil }
-            return descriptor
+            return descriptor.flatMap { try? $0.duplicate() }
         }
-    }
-
-    deinit {
-        if let raw = takeDescriptor() { _ = FileDescriptor(owning: raw) }
     }
 }
 

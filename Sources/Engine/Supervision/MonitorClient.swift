@@ -135,6 +135,9 @@ final class OwnedDescriptor: Sendable {
 
     init(_ descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
 
+    /// A second descriptor (close-on-exec) for the same open file, which the caller closes.
+    func duplicate() throws(SystemError) -> Int32 { try descriptor.duplicate().release() }
+
     convenience init?(_ descriptor: consuming FileDescriptor?) {
         guard let descriptor else { return nil }
         self.init(descriptor)

@@ -72,6 +72,11 @@ enum Lifecycle: Sendable, Codable, Equatable {
     /// Whether a process lives (Docker's `State.Running`, which is true while paused and while restarting).
     var isRunning: Bool { run != nil }
 
+    var isStarting: Bool {
+        if case .starting = self { return true }
+        return false
+    }
+
     var isPaused: Bool {
         if case .paused = self { return true }
         return false

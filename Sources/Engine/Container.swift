@@ -1,0 +1,205 @@
+import EngineAPI
+import Glibc
+import MonitorProtocol
+import Synchronization
+
+/// One container in memory.
+///
+/// Readers take a snapshot and never wait. What changes it goes through `queue`, one operation after the other; the one
+/// exception is the exit, which comes when it comes and is a single transition under the lock.
+final class Container: Sendable {
+    let id: String
+    /// Life-cycle operations, in order.
+    let queue = SerialQueue()
+
+    private struct State {
+        var record: ContainerRecord
+        var run: ActiveRun?
+        var waiters: [ObjectIdentifier: WaitTicket] = [:]
+        /// Clients that attached before the start.
+        var waitingAttachments: [WaitingAttachment] = []
+        var execs: [String: ExecSession] = [:]
+        /// The pending automatic restart.
+        var restart: Task<Void, Never>?
+        var removed = false
+    }
+
+    private let state: Mutex<State>
+    /// Held while the record is written, so that what is on disk is never older than what was written before.
+    let persistence = Mutex(())
+
+    init(_ record: ContainerRecord) {
+        id = record.id
+        state = Mutex(State(record: record))
+    }
+
+    /// A consistent copy of everything stored.
+    var record: ContainerRecord { state.withLock { $0.record } }
+    var lifecycle: Lifecycle { state.withLock { $0.record.status.lifecycle } }
+    var isRemoved: Bool { state.withLock { $0.removed } }
+    var activeRun: ActiveRun? { state.withLock { $0.run } }
+
+    /// Changes the record and returns what it was before and is after.
+    @discardableResult
+    func update<T: Sendable>(_ change: (inout ContainerRecord) throws -> T) rethrows -> T {
+        try state.withLock { try change(&$0.record) }
+    }
+
+    func setActiveRun(_ run: ActiveRun?) { state.withLock { $0.run = run } }
+
+    // MARK: Waiting
+
+    /// Registers a waiter; what already holds is answered at once.
+    func wait(_ condition: WaitCondition) -> WaitTicket {
+        let ticket = WaitTicket(condition)
+        let answer = state.withLock { state -> WaitResponse? in
+            let lifecycle = state.record.status.lifecycle
+            let met =
+                switch condition {
+                case .notRunning: state.removed || !(lifecycle.isRunning || lifecycle.isStarting)
+                case .nextExit, .removed: state.removed
+                }
+            if met { return Container.answer(lifecycle) }
+            state.waiters[ObjectIdentifier(ticket)] = ticket
+            return nil
+        }
+        if let answer { ticket.finish(.success(answer)) }
+        return ticket
+    }
+
+    func forget(_ ticket: WaitTicket) {
+        _ = state.withLock { $0.waiters.removeValue(forKey: ObjectIdentifier(ticket)) }
+    }
+
+    /// Answers those who wait for an exit.
+    func announceExit() { announce { $0 != .removed } }
+
+    /// The container is gone.
+    func announceRemoval() {
+        state.withLock { $0.removed = true }
+        announce { _ in true }
+    }
+
+    private func announce(_ isMet: (WaitCondition) -> Bool) {
+        let (tickets, answer) = state.withLock { state -> ([WaitTicket], WaitResponse) in
+            let met = state.waiters.values.filter { isMet($0.condition) }
+            for ticket in met { state.waiters.removeValue(forKey: ObjectIdentifier(ticket)) }
+            return (met, Container.answer(state.record.status.lifecycle))
+        }
+        for ticket in tickets { ticket.finish(.success(answer)) }
+    }
+
+    private static func answer(_ lifecycle: Lifecycle) -> WaitResponse {
+        let message = lifecycle.errorMessage
+        return WaitResponse(statusCode: Int64(lifecycle.exitCode), error: message.isEmpty ? nil : message)
+    }
+
+    // MARK: Attachments made before the start
+
+    func addWaitingAttachment(_ attachment: WaitingAttachment) {
+        state.withLock { $0.waitingAttachments.append(attachment) }
+    }
+
+    func takeWaitingAttachments() -> [WaitingAttachment] {
+        state.withLock { state in
+            defer { state.waitingAttachments = [] }
+            return state.waitingAttachments
+        }
+    }
+
+    // MARK: Execs
+
+    var execs: [String: ExecSession] { state.withLock { $0.execs } }
+
+    func add(_ exec: ExecSession) { state.withLock { $0.execs[exec.id] = exec } }
+
+    func removeExec(_ id: String) { _ = state.withLock { $0.execs.removeValue(forKey: id) } }
+
+    func takeExecs() -> [ExecSession] {
+        state.withLock { state in
+            defer { state.execs = [:] }
+            return Array(state.execs.values)
+        }
+    }
+
+    // MARK: Automatic restart
+
+    func setRestart(_ task: Task<Void, Never>?) {
+        let previous = state.withLock { state in
+            let previous = state.restart
+            state.restart = task
+            return previous
+        }
+        previous?.cancel()
+    }
+}
+
+/// A run in progress: the monitor that carries it and the task that listens to it.
+struct ActiveRun: Sendable {
+    let monitor: MonitorClient
+    /// Ends when the monitor has gone and its bundle is cleaned up.
+    let supervision: Task<Void, Never>
+}
+
+/// A client that attached before the container was started: the monitor's end of its stream.
+struct WaitingAttachment: Sendable {
+    let streams: MonitorRequest.Attach
+    let descriptor: OwnedDescriptor
+}
+
+/// One `wait` in progress.
+final class WaitTicket: Sendable {
+    let condition: WaitCondition
+
+    private struct State {
+        var result: Result<WaitResponse, any Error>?
+        var continuation: CheckedContinuation<WaitResponse, any Error>?
+    }
+
+    private let state = Mutex(State())
+
+    init(_ condition: WaitCondition) { self.condition = condition }
+
+    func finish(_ result: Result<WaitResponse, any Error>) {
+        let continuation = state.withLock { state -> CheckedContinuation<WaitResponse, any Error>? in
+            guard state.result == nil else { return nil }
+            state.result = result
+            defer { state.continuation = nil }
+            return state.continuation
+        }
+        continuation?.resume(with: result)
+    }
+
+    /// The answer; to be called once. Ends with `CancellationError` when the task is cancelled.
+    func value() async throws -> WaitResponse {
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                let result = state.withLock { state -> Result<WaitResponse, any Error>? in
+                    if let result = state.result { return result }
+                    state.continuation = continuation
+                    return nil
+                }
+                if let result { continuation.resume(with: result) }
+            }
+        } onCancel: {
+            finish(.failure(CancellationError()))
+        }
+    }
+
+    /// The answer, or nil when `nanoseconds` have passed first; a negative number waits for ever.
+    func value(within nanoseconds: Int64) async throws -> WaitResponse? {
+        if nanoseconds < 0 { return try await value() }
+        let timer = Task {
+            try await Task.sleep(nanoseconds: UInt64(nanoseconds))
+            finish(.failure(TimedOut()))
+        }
+        defer { timer.cancel() }
+        do {
+            return try await value()
+        } catch is TimedOut {
+            return nil
+        }
+    }
+
+    private struct TimedOut: Error {}
+}

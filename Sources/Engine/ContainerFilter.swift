@@ -1,0 +1,104 @@
+import EngineAPI
+import ImageStore
+import OCI
+
+/// `ps --filter`.
+struct ContainerFilter: Sendable {
+    private let filters: Filters
+    private let before: Int64?
+    private let since: Int64?
+    private let ancestors: Set<String>?
+    private let exitCodes: [Int32]
+    private let isTask: Bool?
+    /// Filters on status ask for containers that don't run.
+    let includesStopped: Bool
+
+    private static let known: Set<String> = [
+        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network", "publish",
+        "since", "status", "volume",
+    ]
+    private static let statuses: Set<String> = [
+        "created", "running", "paused", "restarting", "removing", "exited", "dead",
+    ]
+
+    init(_ filters: Filters, registry: ContainerRegistry, images: ImageStore) throws {
+        if let unknown = filters.firstUnknown(ContainerFilter.known) {
+            throw EngineError.invalid("invalid filter '\(unknown)'")
+        }
+        for status in filters["status"] where !ContainerFilter.statuses.contains(status) {
+            throw EngineError.invalid("invalid filter 'status=\(status)'")
+        }
+        for health in filters["health"] where !["starting", "healthy", "unhealthy", "none"].contains(health) {
+            throw EngineError.invalid("invalid filter 'health=\(health)'")
+        }
+        exitCodes = try filters["exited"].map { text in
+            guard let code = Int32(text) else { throw EngineError.invalid("invalid filter 'exited=\(text)'") }
+            return code
+        }
+        isTask = try filters.flag("is-task")
+        self.filters = filters
+        before = try filters["before"].map { try registry.resolve($0).record.document.created }.min()
+        since = try filters["since"].map { try registry.resolve($0).record.document.created }.max()
+        if filters.contains("ancestor") {
+            ancestors = ContainerFilter.descendants(filters["ancestor"], images)
+        } else {
+            ancestors = nil
+        }
+        includesStopped =
+            filters.contains("status") || filters.contains("exited")
+            || (filters["before"] + filters["since"]).isEmpty == false
+    }
+
+    /// Ids of the named images and of every image that has one's layers at its bottom.
+    private static func descendants(_ names: [String], _ images: ImageStore) -> Set<String> {
+        var result: Set<String> = []
+        for name in names {
+            guard let image = try? images.resolve(name) else { continue }
+            result.insert(image.id.description)
+            guard let top = image.chainID else { continue }
+            for other in images.images() where other.layers.contains(where: { $0.chainID == top }) {
+                result.insert(other.id.description)
+            }
+        }
+        return result
+    }
+
+    func matches(_ record: ContainerRecord) -> Bool {
+        if let before, record.document.created >= before { return false }
+        if let since, record.document.created <= since { return false }
+        if let ancestors, !ancestors.contains(record.document.imageID) { return false }
+        if isTask == true { return false }
+        if !exitCodes.isEmpty {
+            guard case .exited(let exit) = record.lifecycle, exitCodes.contains(exit.exitCode) else { return false }
+        }
+        guard filters.matchesExactly("status", record.lifecycle.status), filters.matchesPrefix("id", record.id),
+            filters.matchesLabels("label", record.config.labels ?? [:]), filters.matchesExactly("health", "none")
+        else { return false }
+        let names = filters["name"]
+        guard names.isEmpty || names.contains(where: { NamePattern.matches($0, record.name) }) else { return false }
+        let networks = filters["network"]
+        guard networks.isEmpty || networks.contains(record.hostConfig.networkMode) else { return false }
+        let volumes = filters["volume"]
+        let mounts = record.document.mounts.map(\.point)
+        guard
+            volumes.isEmpty
+                || volumes.contains(where: { wanted in
+                    mounts.contains { $0.name == wanted || $0.source == wanted || $0.destination == wanted }
+                })
+        else { return false }
+        let exposed = filters["expose"]
+        let ports = (record.config.exposedPorts ?? [:]).keys
+        guard exposed.isEmpty || exposed.contains(where: { ports.contains($0.contains("/") ? $0 : $0 + "/tcp") })
+        else { return false }
+        return filters["publish"].isEmpty
+    }
+}
+
+/// Docker's name filters are regular expressions, nearly always plain text or `^/?name$`.
+enum NamePattern {
+    static func matches(_ pattern: String, _ name: String) -> Bool {
+        // A name is matched with and without its slash, as dockerd does.
+        guard let expression = try? Regex(pattern) else { return name.contains(pattern) }
+        return name.firstMatch(of: expression) != nil || ("/" + name).firstMatch(of: expression) != nil
+    }
+}

@@ -1,0 +1,181 @@
+import Database
+import EngineAPI
+import Glibc
+import ImageStore
+import LinuxKernel
+import OCI
+
+extension Engine {
+    /// Makes a container: everything is checked first, nothing half-made is left when it fails.
+    ///
+    /// - Throws: `EngineError` in dockerd's words: `notFound` for the image, `conflict` for the name,
+    ///   `invalidParameter` for what makes no sense.
+    public func createContainer(
+        name: String?, _ request: ContainerCreateRequest
+    ) async throws -> ContainerCreateResponse {
+        try await perform { try await self.create(name: name, request) }
+    }
+
+    private func create(name: String?, _ request: ContainerCreateRequest) async throws -> ContainerCreateResponse {
+        guard !isStopping.load(ordering: .acquiring) else {
+            throw EngineError(.unavailable, "the daemon is stopping")
+        }
+        let wantedName = try name.flatMap { $0.isEmpty ? nil : $0 }.map(Names.normalized)
+        let image = try resolveImage(request.config.image)
+        var config = ConfigRules.merge(request.config, over: image.config.config)
+        try ConfigRules.validate(&config)
+        let command = try ConfigRules.command(config)
+        if config.entrypoint == [""] { config.entrypoint = nil }
+        var host = request.hostConfig ?? HostConfig()
+        if let endpoints = request.networkingConfig?.endpointsConfig, let only = endpoints.keys.first,
+            endpoints.count == 1, host.networkMode.isEmpty || host.networkMode == "default"
+        {
+            host.networkMode = only
+        }
+        var warnings = try ConfigRules.validate(
+            &host, config: config, capacity: capacity, defaults: configuration)
+        try pinSharedNamespaces(&host)
+        let modes = try NamespaceModes(host)
+        let log = try ConfigRules.log(host.logConfig)
+        _ = try seccompProgram(host)
+
+        let id = Identifier.random()
+        config.image = request.config.image
+        if config.hostname.isEmpty { config.hostname = defaultHostname(id, modes) }
+        if host.`init` != false, ConfigRules.mustBeFirstProcess(command.path) { host.`init` = false }
+
+        let finalName: String
+        if let wantedName {
+            try registry.reserve(wantedName, for: id)
+            finalName = wantedName
+        } else {
+            finalName = registry.reserveRandomName(for: id)
+        }
+        var newVolumes: [String] = []
+        do {
+            let mounts = try settleMounts(&config, host, image: image, newVolumes: &newVolumes)
+            let record = ContainerRecord(
+                id: id, name: finalName,
+                document: ContainerRecord.Document(
+                    created: Clock.wall(), imageID: image.id.description, chainID: image.chainID?.hex,
+                    path: command.path, arguments: command.arguments, config: config, hostConfig: host,
+                    mounts: mounts, reaper: host.`init` ?? configuration.defaultInit, logFormat: log),
+                status: ContainerRecord.Status(lifecycle: .created(failure: nil)))
+            // Checks what only a whole specification shows (devices, mounts), before anything is on disk.
+            _ = try specification(record, modes: modes, pidOfContainer: { _ throws(EngineError) in 1 })
+            try makeDirectories(record, modes: modes)
+            try store.insert(
+                record, images: imageStore, volumes: Set(mounts.map(\.point.name).filter { !$0.isEmpty }),
+                durability: host.autoRemove ? .normal : .full)
+            registry.add(Container(record))
+            post(record, "create")
+        } catch {
+            registry.release(finalName, of: id)
+            try? Files.removeTree(paths.container(id))
+            for volume in newVolumes { try? volumeManager.remove(volume) }
+            if let error = error as? DatabaseError, error.isConstraint {
+                throw EngineError.notFound("No such image: \(config.image): it was removed meanwhile")
+            }
+            throw error
+        }
+        if host.privileged, host.capAdd?.isEmpty == false || host.capDrop?.isEmpty == false {
+            warnings.append("Privileged mode has every capability: --cap-add and --cap-drop have no effect.")
+        }
+        return ContainerCreateResponse(id: id, warnings: warnings)
+    }
+
+    func resolveImage(_ text: String) throws -> Image {
+        guard !text.isEmpty else { throw EngineError.invalid("no image specified: the request names none") }
+        do {
+            return try imageStore.resolve(text)
+        } catch {
+            guard error.kind == .notFound else { throw error }
+            let name = (try? ImageReference(parsing: text))?.withDefaultTag.familiar ?? text
+            throw EngineError.notFound("No such image: \(name)")
+        }
+    }
+
+    func seccompProgram(_ host: HostConfig) throws(EngineError) -> MonitorSeccomp? {
+        let security = try SecurityOptions(host.securityOpt ?? [])
+        let capabilities = try SpecGenerator.capabilities(
+            add: host.capAdd ?? [], drop: host.capDrop ?? [], privileged: host.privileged, user: "")
+        return try seccomp.program(
+            security.seccomp, capabilities: capabilities.bounding ?? [], privileged: host.privileged)
+    }
+
+    /// Names of other containers become ids, so that a rename doesn't change what is meant.
+    private func pinSharedNamespaces(_ host: inout HostConfig) throws(EngineError) {
+        func pinned(_ mode: String) throws(EngineError) -> String {
+            guard mode.hasPrefix("container:") else { return mode }
+            return "container:" + (try registry.resolve(String(mode.dropFirst(10)))).id
+        }
+        host.networkMode = try pinned(host.networkMode)
+        host.pidMode = try pinned(host.pidMode)
+        host.ipcMode = try pinned(host.ipcMode)
+        guard case .container(let other) = try NamespaceModes(host).ipc else { return }
+        let record = try registry.resolve(other).record
+        guard record.hostConfig.ipcMode == "shareable" || record.hostConfig.ipcMode == "host" else {
+            throw .invalid(
+                "cannot join IPC namespace of container \(record.name): non-shareable IPC (hint: use IpcMode:shareable "
+                    + "for the donor container)")
+        }
+    }
+
+    private func defaultHostname(_ id: String, _ modes: NamespaceModes) -> String {
+        switch modes.network {
+        case .own where modes.uts == .own: return Identifier.short(id)
+        case .host, .own: return hostFacts.hostname
+        case .container(let other):
+            return (try? registry.resolve(other))?.record.config.hostname ?? Identifier.short(id)
+        }
+    }
+
+    // MARK: Directories
+
+    /// `upper`, `work`, `logs` and the files for /etc. Staged under a name that the next start discards, and renamed
+    /// when it is whole.
+    private func makeDirectories(_ record: ContainerRecord, modes: NamespaceModes) throws {
+        let directory = paths.container(record.id)
+        let staged = "\(paths.graveyard)/new-\(record.id)"
+        do {
+            try Files.makeDirectory(staged, mode: 0o710)
+            // The upper directory's own mode and owner are those of the container's root directory.
+            try Files.makeDirectory(staged + "/upper", mode: 0o755)
+            try Files.makeDirectory(staged + "/work", mode: 0o700)
+            try Files.makeDirectory(staged + "/logs", mode: 0o700)
+            try writeNetworkFiles(record, modes: modes, in: staged)
+            try checked("rename \(staged)") { rename(staged, directory) }
+        } catch {
+            try? Files.removeTree(staged)
+            throw error
+        }
+    }
+
+    /// hostname, hosts and resolv.conf; a container that shares another's network shares its files.
+    private func writeNetworkFiles(_ record: ContainerRecord, modes: NamespaceModes, in directory: String) throws {
+        let host = record.hostConfig
+        if case .container = modes.network { return }
+        try Files.write(
+            directory + "/hostname", ContainerFiles.hostname(record.config.hostname), mode: 0o644)
+        if modes.network == .host, let hosts = try? Files.text("/etc/hosts") {
+            var text = hosts
+            for entry in host.extraHosts ?? [] {
+                let (name, address) = try ContainerFiles.parse(extraHost: entry)
+                text += "\(address)\t\(name)\n"
+            }
+            try Files.write(directory + "/hosts", text, mode: 0o644)
+        } else {
+            try Files.write(
+                directory + "/hosts",
+                ContainerFiles.hosts(
+                    hostname: record.config.hostname, domainname: record.config.domainname,
+                    extra: host.extraHosts ?? []), mode: 0o644)
+        }
+        let resolver = (try? Files.text("/etc/resolv.conf")) ?? ""
+        try Files.write(
+            directory + "/resolv.conf",
+            ContainerFiles.resolvConf(
+                host: resolver, servers: host.dns ?? [], search: host.dnsSearch ?? [],
+                options: host.dnsOptions ?? [], ownNetwork: modes.network == .own), mode: 0o644)
+    }
+}

@@ -1,0 +1,239 @@
+import EngineAPI
+import FoundationEssentials
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+
+/// What the daemon does when it starts: make what the database says agree with what `/run` and the kernel say.
+extension Engine {
+    func reconcile() async throws {
+        let rebooted = try noteBoot()
+        try loadContainers()
+        finishDeletions()
+        quarantineUnknown()
+        await withTaskGroup(of: Void.self) { group in
+            for container in registry.all {
+                group.addTask(executorPreference: self.workers) { await self.recover(container, rebooted: rebooted) }
+            }
+        }
+        removeLeftovers()
+        restartByPolicy()
+    }
+
+    /// Whether the machine was booted since the last time: nothing that ran then runs now, whatever `/run` holds.
+    private func noteBoot() throws -> Bool {
+        let previous = try store.setting("boot-id")
+        if previous != hostFacts.bootID { try store.set("boot-id", hostFacts.bootID) }
+        return previous != nil && previous != hostFacts.bootID
+    }
+
+    private func loadContainers() throws {
+        let (records, unreadable) = try store.containers()
+        for (id, reason) in unreadable {
+            log("container \(id) can't be read from the database and is left alone: \(reason)")
+        }
+        for record in records {
+            try registry.reserve(record.name, for: record.id)
+            registry.add(Container(record))
+        }
+        unreadableContainers.withLock { $0 = Set(unreadable.map(\.id)) }
+    }
+
+    /// Deletions and creations that a crash cut short.
+    private func finishDeletions() {
+        for name in (try? Files.list(paths.graveyard)) ?? [] {
+            // A removal that was cut short between the rename and the database: it goes on, the user asked for it.
+            if let container = registry.container(name) {
+                do {
+                    try store.deleteContainer(name, images: imageStore)
+                    registry.remove(container)
+                } catch {
+                    log("container \(name) could not be removed: \(error)")
+                    continue
+                }
+            }
+            removeTreeLater("\(paths.graveyard)/\(name)")
+        }
+    }
+
+    private func removeTreeLater(_ path: String) {
+        Task(executorPreference: workers) {
+            do {
+                try Files.removeTree(path)
+            } catch {
+                self.log("\(path) could not be deleted: \(error)")
+            }
+        }
+    }
+
+    /// Directories that no row stands for may be somebody's data: they are put aside, never deleted.
+    private func quarantineUnknown() {
+        let known = unreadableContainers.withLock { $0 }
+        for name in (try? Files.list(paths.containers)) ?? [] {
+            if registry.container(name) != nil || known.contains(name) { continue }
+            do {
+                // What was renamed into place but never entered holds nothing yet.
+                if isUntouched("\(paths.containers)/\(name)") {
+                    try Files.removeTree("\(paths.containers)/\(name)")
+                    continue
+                }
+                try Files.makeDirectory(paths.quarantine, mode: 0o700)
+                let target = "\(paths.quarantine)/\(name)-\(Clock.wall())"
+                try checked("rename \(name)") { rename("\(paths.containers)/\(name)", target) }
+                log("container directory \(name) belongs to no container: moved to \(target)")
+            } catch {
+                log("container directory \(name) belongs to no container and can't be moved: \(error)")
+            }
+        }
+    }
+
+    private func isUntouched(_ directory: String) -> Bool {
+        guard let upper = try? Files.list(directory + "/upper"), let logs = try? Files.list(directory + "/logs") else {
+            return false
+        }
+        return upper.isEmpty && logs.isEmpty
+    }
+
+    /// Adopts a container that lives, records the end of one that doesn't.
+    private func recover(_ container: Container, rebooted: Bool) async {
+        let bundle = paths.bundle(container.id)
+        if !rebooted, MonitorLock.isHeld(bundle) {
+            do {
+                try await adopt(container, bundle)
+                return
+            } catch {
+                log("the monitor of container \(container.id) lives but can't be reached: \(error)")
+            }
+        }
+        let lifecycle = container.lifecycle
+        let record = rebooted ? nil : Engine.exitRecord(bundle + "/exit.json")
+        switch lifecycle {
+        case .running, .paused:
+            recordEnd(container, record)
+        case .starting:
+            // Nobody has been told that it started.
+            if record != nil {
+                recordEnd(container, record)
+            } else {
+                container.update { $0.status.lifecycle = .created(failure: nil) }
+                persistStatus(container)
+            }
+        case .created where record != nil && record?.failure == nil:
+            recordEnd(container, record)
+        case .removing(let exit):
+            container.update { $0.status.lifecycle = exit.map { .exited($0) } ?? .dead(nil) }
+        default: break
+        }
+        if Files.exists(bundle) { removeBundle(container.id) }
+        if container.record.hostConfig.autoRemove, case .exited = container.lifecycle {
+            do {
+                try await removeHoldingQueue(container, volumes: true)
+            } catch {
+                log("container \(container.id) could not be removed: \(error)")
+            }
+        }
+    }
+
+    /// A container that ended while no daemon watched: as its record says, or, without one, with the machine (255).
+    private func recordEnd(_ container: Container, _ record: ExitRecord?) {
+        let startedAt = record?.startedAt ?? container.lifecycle.startedAt
+        let exit = Lifecycle.Exit(
+            exitCode: record?.exitCode ?? 255, startedAt: startedAt, finishedAt: record?.finishedAt ?? Clock.wall(),
+            oomKilled: record?.oomKilled ?? false)
+        container.update { stored in
+            stored.status.lifecycle = .exited(exit)
+            stored.status.finishedAt = exit.finishedAt
+            stored.status.endedUnseen = true
+        }
+        persistStatus(container)
+        let duration = max(0, (exit.finishedAt - exit.startedAt) / 1_000_000_000)
+        post(
+            container.record, "die",
+            extra: ["exitCode": String(exit.exitCode), "execDuration": String(duration)], time: exit.finishedAt)
+    }
+
+    /// Takes up the conversation with a monitor that an earlier daemon started.
+    private func adopt(_ container: Container, _ bundle: String) async throws {
+        let client = MonitorClient(try MonitorChannel.connect(bundle: bundle))
+        try supervise(container, client, monitor: nil)
+        let reply = try await client.request(.hello(version: MonitorProtocol.version))
+        guard case .hello(let status) = reply.body, status.id == container.id else {
+            client.disconnect()
+            throw EngineError.internal("it answers for another container")
+        }
+        guard status.state == .running else { return }
+        let frozen = (try? cgroup(container).isFrozen) ?? false
+        container.update { record in
+            // An exit may have been told in the meantime.
+            switch record.status.lifecycle {
+            case .created, .starting, .running, .paused, .restarting:
+                let run = Lifecycle.Run(pid: status.pid, startedAt: status.startedAt)
+                record.status.lifecycle = frozen ? .paused(run) : .running(run)
+                record.status.hasBeenStarted = true
+            default: break
+            }
+        }
+        for (id, pid) in status.execs {
+            let exec = ExecSession(id: id, containerID: container.id, request: ExecCreateRequest())
+            _ = exec.begin()
+            exec.started(pid: pid)
+            container.add(exec)
+        }
+        persistStatus(container)
+    }
+
+    /// Bundles and cgroups of containers that don't run.
+    private func removeLeftovers() {
+        let alive = Set(registry.all.filter { $0.activeRun != nil }.map(\.id))
+        for name in (try? Files.list(paths.bundles)) ?? [] where !alive.contains(name) {
+            if MonitorLock.isHeld(paths.bundle(name)) {
+                log("a monitor of \(name) lives, which is no container of this daemon: left alone")
+                continue
+            }
+            removeBundle(name)
+        }
+        do {
+            var keeping = alive
+            for name in (try? Files.list(paths.bundles)) ?? [] { keeping.insert(name) }
+            let removed = try cgroupParent.removeStale(keeping: keeping)
+            for name in removed { log("removed the stale cgroup of \(name)") }
+        } catch {
+            log("stale cgroups could not be removed: \(error)")
+        }
+    }
+
+    private func restartByPolicy() {
+        for container in registry.all {
+            let record = container.record
+            if record.lifecycle.isRunning { continue }
+            let wasRunning = record.status.endedUnseen || record.lifecycle.isRestarting
+            container.update { $0.status.endedUnseen = false }
+            let policy = record.hostConfig.restartPolicy
+            guard record.status.hasBeenStarted || wasRunning,
+                let rule = try? RestartRule(name: policy.name, maximumRetryCount: policy.maximumRetryCount),
+                rule.startsWithDaemon(
+                    stoppedByUser: record.status.stoppedByUser, wasRunning: wasRunning,
+                    exitCode: record.lifecycle.exitCode)
+            else {
+                if record.lifecycle.isRestarting, let exit = record.lifecycle.exit {
+                    container.update { $0.status.lifecycle = .exited(exit) }
+                    persistStatus(container)
+                }
+                continue
+            }
+            container.update { record in
+                if let exit = record.status.lifecycle.exit { record.status.lifecycle = .restarting(exit) }
+            }
+            scheduleRestart(container, after: 0)
+        }
+    }
+}
+
+/// A monitor that lives holds a lock on its bundle's lock file: never a bare pid, which may be somebody else's by now.
+enum MonitorLock {
+    static func isHeld(_ bundle: String) -> Bool {
+        guard let file = try? FileDescriptor("\(bundle)/\(MonitorProtocol.lockName)", O_RDWR) else { return false }
+        if flock(file.raw, LOCK_EX | LOCK_NB) == 0 { return false }
+        return errno == EWOULDBLOCK
+    }
+}

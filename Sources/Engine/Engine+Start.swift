@@ -1,0 +1,197 @@
+import ContainerLog
+import EngineAPI
+import FoundationEssentials
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+import OCI
+
+typealias MonitorSeccomp = LaunchDocument.SeccompProgram
+
+extension Engine {
+    /// Starts a container. `notModified` when it runs already.
+    public func startContainer(_ id: String) async throws {
+        let container = try registry.resolve(id)
+        try await perform {
+            try await container.queue.run {
+                container.setRestart(nil)
+                try await self.start(container, isAutomatic: false)
+            }
+        }
+    }
+
+    /// Starts a container; the caller holds its queue.
+    func start(_ container: Container, isAutomatic: Bool) async throws {
+        guard !isStopping.load(ordering: .acquiring) else {
+            throw EngineError(.unavailable, "the daemon is stopping")
+        }
+        if container.isRemoved { throw EngineError.notFound("No such container: \(container.id)") }
+        let before = container.record
+        switch before.lifecycle {
+        case .running: throw EngineError(.notModified, "container \(before.id) is already running")
+        case .paused:
+            throw EngineError.conflict("cannot start a paused container, try unpause instead")
+        case .removing:
+            throw EngineError.conflict("container is marked for removal and cannot be started")
+        case .dead: throw EngineError.conflict("container is marked for removal and cannot be started")
+        case .created, .starting, .restarting, .exited: break
+        }
+        // The last run's monitor may still be cleaning up what this run is about to make.
+        await container.activeRun?.supervision.value
+        container.setActiveRun(nil)
+
+        container.update { record in
+            record.status.lifecycle = .starting(since: Clock.wall())
+            record.status.stoppedByUser = false
+            if !isAutomatic {
+                record.status.restartCount = 0
+                record.status.backoff = RestartBackoff()
+            }
+        }
+        let record = container.record
+        do {
+            let run = try await launch(container, record)
+            container.update { record in
+                // A short program may have ended by now: then the exit has been recorded and stays.
+                if case .starting = record.status.lifecycle { record.status.lifecycle = .running(run) }
+                record.status.hasBeenStarted = true
+            }
+            persistStatus(container)
+        } catch {
+            try await startFailed(container, error)
+        }
+    }
+
+    /// Writes the bundle and lets a monitor carry it. Returns when the user's program has been executed.
+    private func launch(_ container: Container, _ record: ContainerRecord) async throws -> Lifecycle.Run {
+        let bundle = paths.bundle(record.id)
+        let waiting = container.takeWaitingAttachments()
+        let modes = try NamespaceModes(record.hostConfig)
+        for other in modes.neededContainers {
+            let needed = try registry.resolve(other)
+            guard needed.lifecycle.run != nil else {
+                throw EngineError.conflict("cannot join network of a non running container: \(needed.id)")
+            }
+        }
+        let specification = try self.specification(record, modes: modes) { other throws(EngineError) in
+            guard let run = try self.registry.resolve(other).lifecycle.run else {
+                throw .conflict("container \(other) is not running")
+            }
+            return run.pid
+        }
+        try writeBundle(bundle, specification, try launchDocument(record, bundle))
+
+        let pair = try MonitorChannel.pair()
+        let (client, monitorEnd) = pair.split { daemon, monitor in
+            (MonitorClient(daemon), OwnedDescriptor(monitor.release()))
+        }
+        _ = try client.send(.hello(version: MonitorProtocol.version))
+        for attachment in waiting {
+            _ = try client.send(.attach(attachment.streams), descriptor: attachment.descriptor.raw)
+        }
+        let sequence = try client.send(.start)
+        let pid = try launcher.spawn(bundle: bundle, channel: monitorEnd.raw)
+        try supervise(container, client, monitor: pid)
+        withExtendedLifetime(monitorEnd) {}
+
+        let reply = try await client.reply(to: sequence)
+        switch reply.body {
+        case .started(let pid, let startedAt):
+            post(container.record, "start", time: startedAt)
+            return Lifecycle.Run(pid: pid, startedAt: startedAt)
+        case .failed(let failure): throw failure
+        default: throw EngineError.internal("the container's monitor gave an answer that makes no sense")
+        }
+    }
+
+    /// A start that failed: the container goes back to `created` with the reason, or away when it was `--rm`.
+    private func startFailed(_ container: Container, _ error: any Error) async throws {
+        let failure = error as? StartFailure
+        let engineError = failure.map(EngineError.init) ?? EngineError(wrapping: error)
+        // 126 and 127 as a shell would say it; 128 is dockerd's code for what is not the program's fault.
+        let code: Int32 =
+            switch (failure?.stage, failure?.errno) {
+            case ("exec", ENOENT): 127
+            case ("exec", _), ("chdir", _): failure?.errno == ENOENT ? 127 : 126
+            default: 128
+            }
+        container.update { record in
+            let failed = Lifecycle.FailedStart(exitCode: code, message: engineError.message)
+            record.status.lifecycle = .created(failure: failed)
+        }
+        post(container.record, "die", extra: ["exitCode": String(code)])
+        await container.activeRun?.supervision.value
+        container.setActiveRun(nil)
+        container.announceExit()
+        if container.record.hostConfig.autoRemove {
+            try? await removeHoldingQueue(container, volumes: true)
+        } else {
+            persistStatus(container)
+        }
+        throw engineError
+    }
+
+    // MARK: What the monitor gets
+
+    func specification(
+        _ record: ContainerRecord, modes: NamespaceModes,
+        pidOfContainer: @escaping (String) throws(EngineError) -> Int32
+    ) throws(EngineError) -> RuntimeSpec {
+        let files = try networkFiles(record, modes)
+        let generator = SpecGenerator(
+            record: record, modes: modes, security: try SecurityOptions(record.hostConfig.securityOpt ?? []),
+            cgroupPath: cgroupParent.path(of: record.id), hostnamePath: files + "/hostname",
+            hostsPath: files + "/hosts", resolvConfPath: files + "/resolv.conf", sources: try mountSources(record),
+            pidOfContainer: pidOfContainer, hasSysctl: hostFacts.hasSysctl, hostMaskedPaths: hostFacts.thermalPaths,
+            recursiveReadOnly: hostFacts.recursiveReadOnly)
+        return try generator.generate()
+    }
+
+    /// The directory of the files for /etc: its own, or that of the container whose network it shares.
+    func networkFiles(_ record: ContainerRecord, _ modes: NamespaceModes) throws(EngineError) -> String {
+        guard case .container(let other) = modes.network else { return paths.container(record.id) }
+        let next = try registry.resolve(other).record
+        // At most one step: the other one shares a third one's namespace in the same way.
+        if case .container(let third) = try NamespaceModes(next.hostConfig).network {
+            return paths.container(try registry.resolve(third).id)
+        }
+        return paths.container(next.id)
+    }
+
+    private func launchDocument(_ record: ContainerRecord, _ bundle: String) throws -> LaunchDocument {
+        let directory = paths.container(record.id)
+        let chainID = record.document.chainID.flatMap { Digest(hex: $0) }
+        let user = record.config.user
+        return LaunchDocument(
+            id: record.id, cgroupPath: cgroupParent.path(of: record.id),
+            overlay: LaunchDocument.Overlay(
+                lower: imageStore.lowerDirectories(chainID: chainID), upper: directory + "/upper",
+                work: directory + "/work"),
+            streams: LaunchDocument.Streams(
+                openStdin: record.config.openStdin, stdinOnce: record.config.stdinOnce),
+            log: record.document.logFormat.map { log in
+                LaunchDocument.Log(
+                    format: LogFormat(rawValue: log.format) ?? .cri, path: paths.logFile(record.id),
+                    maxSize: log.maxSize, maxFiles: log.maxFiles)
+            },
+            reaper: record.document.reaper, seccompProgram: try seccompProgram(record.hostConfig),
+            // Root, too, is looked up: /etc/passwd and /etc/group say which groups it has.
+            user: user.isEmpty ? "0" : user, groups: record.hostConfig.groupAdd,
+            exitRecordPath: bundle + "/exit.json")
+    }
+
+    private func writeBundle(
+        _ bundle: String, _ specification: RuntimeSpec, _ document: LaunchDocument
+    ) throws {
+        if mkdir(bundle, 0o700) != 0 {
+            guard errno == EEXIST else { throw SystemError.current("mkdir \(bundle)") }
+            try Files.removeTree(bundle)
+            try Files.makeDirectory(bundle, mode: 0o700)
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        try Files.write(bundle + "/config.json", [UInt8](encoder.encode(specification)))
+        try Files.write(
+            bundle + "/" + MonitorProtocol.launchDocumentName, [UInt8](encoder.encode(document)))
+    }
+}

@@ -1,0 +1,168 @@
+import Database
+import EngineAPI
+import FoundationEssentials
+import ImageStore
+import OCI
+
+/// The state database's tables that are the engine's own.
+struct StateStore: Sendable {
+    let database: Database
+
+    static let migrations: [String] = [
+        ImageStore.schema,
+        """
+        CREATE TABLE containers (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            document BLOB NOT NULL,
+            status BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE volumes (
+            name TEXT PRIMARY KEY,
+            document BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE volume_users (
+            container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+            volume TEXT NOT NULL REFERENCES volumes(name),
+            PRIMARY KEY (container, volume)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX volume_users_by_volume ON volume_users(volume);
+        CREATE TABLE events (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            time INTEGER NOT NULL,
+            document BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE settings (
+            name TEXT PRIMARY KEY,
+            value TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ]
+
+    // MARK: Containers
+
+    /// Records a new container, the layers it stands on and the volumes it uses, all or nothing.
+    func insert(
+        _ record: ContainerRecord, images: ImageStore, volumes: Set<String>, durability: Database.Durability
+    ) throws {
+        let document = try record.encodedDocument()
+        let status = try record.encodedStatus()
+        let chainID = record.document.chainID.flatMap { Digest(hex: $0) }
+        try database.write(durability) { connection in
+            try connection.run(
+                "INSERT INTO containers (id, name, document, status) VALUES (?, ?, ?, ?)",
+                record.id, record.name, document, status)
+            try images.retain(chainID: chainID, owner: record.id, in: connection)
+            for volume in volumes {
+                try connection.run(
+                    "INSERT INTO volume_users (container, volume) VALUES (?, ?)", record.id, volume)
+            }
+        }
+    }
+
+    func updateStatus(_ record: ContainerRecord) throws {
+        let status = try record.encodedStatus()
+        _ = try database.write(.normal) { connection in
+            try connection.run("UPDATE containers SET status = ? WHERE id = ?", status, record.id)
+        }
+    }
+
+    func update(_ record: ContainerRecord) throws {
+        let document = try record.encodedDocument()
+        let status = try record.encodedStatus()
+        _ = try database.write(.full) { connection in
+            try connection.run(
+                "UPDATE containers SET name = ?, document = ?, status = ? WHERE id = ?",
+                record.name, document, status, record.id)
+        }
+    }
+
+    func deleteContainer(_ id: String, images: ImageStore) throws {
+        try database.write(.normal) { connection in
+            try images.release(owner: id, in: connection)
+            try connection.run("DELETE FROM containers WHERE id = ?", id)
+        }
+    }
+
+    /// Every container, and the ids of those whose documents can't be read.
+    func containers() throws -> (records: [ContainerRecord], unreadable: [(id: String, reason: String)]) {
+        try database.read { connection in
+            var unreadable: [(id: String, reason: String)] = []
+            let records = try connection.query("SELECT id, name, document, status FROM containers") {
+                row -> ContainerRecord? in
+                let id = row.text(0)
+                do {
+                    return try ContainerRecord.decode(
+                        id: id, name: row.text(1), document: row.bytes(2), status: row.bytes(3))
+                } catch {
+                    unreadable.append((id, "\(error)"))
+                    return nil
+                }
+            }
+            return (records.compactMap { $0 }, unreadable)
+        }
+    }
+
+    // MARK: Volumes
+
+    func insert(_ volume: StoredVolume) throws {
+        let document = [UInt8](try JSONEncoder().encode(volume))
+        _ = try database.write(.full) { connection in
+            try connection.run(
+                """
+                INSERT INTO volumes (name, document) VALUES (?, ?)
+                ON CONFLICT (name) DO UPDATE SET document = excluded.document
+                """, volume.name, document)
+        }
+    }
+
+    /// Fails with a constraint error while a container uses it.
+    func deleteVolume(_ name: String) throws {
+        _ = try database.write(.full) { try $0.run("DELETE FROM volumes WHERE name = ?", name) }
+    }
+
+    func volumes() throws -> [StoredVolume] {
+        try database.read { connection in
+            try connection.query("SELECT document FROM volumes") { row in
+                try JSONDecoder().decode(StoredVolume.self, from: Data(row.bytes(0)))
+            }
+        }
+    }
+
+    // MARK: Events
+
+    /// How many events are kept.
+    static let keptEvents = 4096
+
+    func append(_ events: [EventMessage]) throws {
+        let encoded = try events.map { ($0.timeNano, [UInt8](try JSONEncoder().encode($0))) }
+        try database.write(.normal) { connection in
+            for (time, document) in encoded {
+                try connection.run("INSERT INTO events (time, document) VALUES (?, ?)", time, document)
+            }
+            try connection.run(
+                "DELETE FROM events WHERE sequence <= (SELECT max(sequence) FROM events) - ?", StateStore.keptEvents)
+        }
+    }
+
+    /// The kept events, oldest first.
+    func events() throws -> [EventMessage] {
+        try database.read { connection in
+            try connection.query("SELECT document FROM events ORDER BY sequence") { row in
+                try? JSONDecoder().decode(EventMessage.self, from: Data(row.bytes(0)))
+            }.compactMap { $0 }
+        }
+    }
+
+    // MARK: Settings
+
+    func setting(_ name: String) throws -> String? {
+        try database.read { try $0.first("SELECT value FROM settings WHERE name = ?", name) { $0.text(0) } }
+    }
+
+    func set(_ name: String, _ value: String) throws {
+        _ = try database.write(.full) {
+            try $0.run("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", name, value)
+        }
+    }
+}

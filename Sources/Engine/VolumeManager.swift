@@ -1,0 +1,161 @@
+import Database
+import EngineAPI
+import FoundationEssentials
+import Glibc
+import LinuxKernel
+import Synchronization
+
+/// A volume as it is stored, in the database and beside its data (`volume.json`).
+struct StoredVolume: Sendable, Codable, Equatable {
+    var name: String
+    /// Nanoseconds since the epoch.
+    var created: Int64
+    var labels: [String: String]
+    var options: [String: String]
+    /// Made for a container that named none.
+    var isAnonymous: Bool
+
+    static let anonymousLabel = "com.docker.volume.anonymous"
+}
+
+/// Named directories that outlive containers: `<data root>/volumes/<name>/_data`.
+final class VolumeManager: Sendable {
+    private let root: String
+    private let store: StateStore
+    private let volumes: Mutex<[String: StoredVolume]>
+    /// Held while a volume is made or removed, so that two creations of one name give one volume.
+    private let changes = Mutex(())
+
+    /// Reads what the database knows and takes up what it lost: a directory carries its own description.
+    init(root: String, store: StateStore, log: (String) -> Void) throws {
+        self.root = root
+        self.store = store
+        try Files.makeDirectories(root, mode: 0o701)
+        var known = Dictionary(try store.volumes().map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        for name in try Files.list(root) {
+            if name.hasPrefix(VolumeManager.deleted) {
+                try Files.removeTree("\(root)/\(name)")
+                continue
+            }
+            guard known[name] == nil, Names.isValid(name), Files.isDirectory("\(root)/\(name)/_data") else { continue }
+            let stored = (try? Files.read("\(root)/\(name)/volume.json")).flatMap {
+                try? JSONDecoder().decode(StoredVolume.self, from: Data($0))
+            }
+            let volume =
+                stored
+                ?? StoredVolume(name: name, created: Clock.wall(), labels: [:], options: [:], isAnonymous: false)
+            try store.insert(volume)
+            known[name] = volume
+            log("volume \(name) was on disk but not in the database: taken up again")
+        }
+        volumes = Mutex(known)
+    }
+
+    private static let deleted = ".deleted-"
+
+    var all: [StoredVolume] { volumes.withLock { Array($0.values) }.sorted { $0.name < $1.name } }
+
+    func volume(_ name: String) -> StoredVolume? { volumes.withLock { $0[name] } }
+
+    func dataPath(_ name: String) -> String { "\(root)/\(name)/_data" }
+
+    /// Makes a volume, or gives the one that is there under that name.
+    /// - Returns: the volume, and whether it is new.
+    func create(
+        name: String?, driver: String, labels: [String: String], options: [String: String]
+    ) throws -> (volume: StoredVolume, isNew: Bool) {
+        guard driver.isEmpty || driver == "local" else {
+            throw EngineError.notFound(
+                "error looking up volume plugin \(driver): plugin \"\(driver)\" not found: only local volumes exist")
+        }
+        guard options.isEmpty else {
+            throw EngineError.invalid(
+                "volume options (\(options.keys.sorted().joined(separator: ", "))) are not supported")
+        }
+        if let name, !Names.isValid(name) || name.utf8.count > Names.maximumLength {
+            throw EngineError.invalid(
+                "create \(name): \"\(name)\" includes invalid characters for a local volume name, only "
+                    + "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use "
+                    + "absolute path")
+        }
+        return try changes.withLock { _ in
+            if let name, let existing = volume(name) { return (existing, false) }
+            var labels = labels
+            if name == nil { labels[StoredVolume.anonymousLabel] = "" }
+            let volume = StoredVolume(
+                name: name ?? Identifier.random(), created: Clock.wall(), labels: labels, options: options,
+                isAnonymous: name == nil)
+            let directory = "\(root)/\(volume.name)"
+            do {
+                try Files.makeDirectory(directory, mode: 0o701)
+                try Files.makeDirectory(directory + "/_data", mode: 0o755)
+                try Files.replace(directory + "/volume.json", [UInt8](try JSONEncoder().encode(volume)))
+                try store.insert(volume)
+            } catch {
+                try? Files.removeTree(directory)
+                throw error
+            }
+            volumes.withLock { $0[volume.name] = volume }
+            return (volume, true)
+        }
+    }
+
+    /// Removes a volume and its data. `conflict` while the database says that a container uses it.
+    func remove(_ name: String) throws {
+        try changes.withLock { _ in
+            guard volume(name) != nil else { throw EngineError.notFound("get \(name): no such volume") }
+            do {
+                try store.deleteVolume(name)
+            } catch let error as DatabaseError where error.isConstraint {
+                throw EngineError.conflict("remove \(name): volume is in use")
+            }
+            _ = volumes.withLock { $0.removeValue(forKey: name) }
+            // Out of sight in one step; what is left of it after a crash goes at the next start.
+            let grave = "\(root)/\(VolumeManager.deleted)\(name)"
+            if rename("\(root)/\(name)", grave) == 0 {
+                try Files.removeTree(grave)
+            } else if errno != ENOENT {
+                throw SystemError.current("rename \(root)/\(name)")
+            }
+        }
+    }
+
+    /// Bytes that the volume's files take.
+    func size(_ name: String) -> Int64 { DiskUsageWalk.size(of: dataPath(name)) }
+}
+
+/// Sizes of trees, for `ps -s` and `system df`.
+enum DiskUsageWalk {
+    /// Bytes of the files below `path`; hard-linked files count once, links are not followed.
+    static func size(of path: String) -> Int64 {
+        guard let directory = try? FileDescriptor(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) else { return 0 }
+        var seen: Set<UInt64> = []
+        return size(of: directory.raw, seen: &seen, depth: 0)
+    }
+
+    private static func size(of directory: Int32, seen: inout Set<UInt64>, depth: Int) -> Int64 {
+        let copy = fcntl(directory, F_DUPFD_CLOEXEC, 3)
+        guard copy >= 0, let stream = fdopendir(copy) else { return 0 }
+        defer { closedir(stream) }
+        var total: Int64 = 0
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name == "." || name == ".." { continue }
+            var status = stat()
+            guard fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFDIR {
+                // Descriptors are bounded: deeper than this is not counted.
+                guard depth < 256,
+                    let child = try? FileDescriptor(
+                        name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: directory)
+                else { continue }
+                total += size(of: child.raw, seen: &seen, depth: depth + 1)
+            } else if status.st_nlink == 1 || seen.insert(UInt64(status.st_ino)).inserted {
+                total += Int64(status.st_size)
+            }
+        }
+        return total
+    }
+}
