@@ -67,11 +67,10 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "EngineAPI", "LinuxKernel",
+                "CLinux", "EngineAPI", "LinuxKernel", "OCI",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
 
         .testTarget(

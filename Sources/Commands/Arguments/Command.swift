@@ -1,0 +1,79 @@
+/// One verb: its spellings, its option table, and what it does.
+struct Command: Sendable {
+    /// Every way to write it, the one whose help and completion are listed under first: `["run", "container run"]`.
+    let spellings: [String]
+    /// One line, without a full stop.
+    let summary: String
+    /// What follows the verb in the usage line, for example `[OPTIONS] CONTAINER [CONTAINER...]`.
+    let usage: String
+    /// Further paragraphs for the help text and the manual page.
+    var details: String?
+    var options: [Option] = []
+    let operands: OperandCount
+    /// Whether options may follow operands (not where a container's own command line follows).
+    var interspersed = true
+    /// What the operands are completed with.
+    var completion = Completion.none
+    /// The exit code for a failure that has none of its own: 125 where the exit code otherwise is the container's.
+    var failureCode: Int32 = 1
+    var isHidden = false
+    let run: @Sendable (Invocation) throws -> Int32
+
+    /// The name alone, for example `ls`.
+    var name: String { String(spellings[0].split(separator: " ").last ?? "") }
+}
+
+/// How many operands a command takes; the sentences are docker's.
+enum OperandCount: Sendable {
+    case none, any
+    case exactly(Int)
+    case atLeast(Int)
+    case between(Int, Int)
+    case atMost(Int)
+
+    /// Why `count` operands are refused, nil when they are fine. `command` is the whole path, as `docker run`.
+    func refusal(of count: Int, command: String) -> String? {
+        func arguments(_ number: Int) -> String { number == 1 ? "1 argument" : "\(number) arguments" }
+        switch self {
+        case .any: return nil
+        case .none: return count == 0 ? nil : "'\(command)' accepts no arguments"
+        case .exactly(let number):
+            return count == number ? nil : "'\(command)' requires \(arguments(number))"
+        case .atLeast(let number):
+            return count >= number ? nil : "'\(command)' requires at least \(arguments(number))"
+        case .atMost(let number):
+            return count <= number ? nil : "'\(command)' requires at most \(arguments(number))"
+        case .between(let low, let high):
+            return (low...high).contains(count)
+                ? nil : "'\(command)' requires at least \(low) and at most \(arguments(high))"
+        }
+    }
+}
+
+/// What a command is given to work with.
+struct Invocation: Sendable {
+    let arguments: ParsedArguments
+    let global: GlobalOptions
+    let command: Command
+    /// How the user wrote the verb: `container run` or `run`.
+    let spelling: String
+
+    var operands: [String] { arguments.operands }
+    subscript<Value>(flag: Flag<Value>) -> Value { arguments[flag] }
+
+    /// The daemon that this call talks to; nothing is sent yet.
+    func engine() throws -> EngineClient { EngineClient(host: try global.host(), debug: global.debug) }
+}
+
+/// A failure that a command reports: a sentence on standard error and an exit code.
+struct CommandFailure: Error {
+    /// Nil when everything has been said already.
+    let message: String?
+    /// Nil for the command's own `failureCode`.
+    let exitCode: Int32?
+
+    init(_ message: String?, exitCode: Int32? = nil) {
+        self.message = message
+        self.exitCode = exitCode
+    }
+}

@@ -1,0 +1,223 @@
+/// A Go template as docker's `--format` takes it, evaluated over JSON.
+struct Template: Sendable {
+    private let nodes: [TemplateNode]
+
+    /// What can be called on the value itself with arguments, for example `.Label "name"`.
+    typealias Method = @Sendable ([OrderedJSON]) throws(TemplateError) -> OrderedJSON
+
+    init(_ source: String) throws(TemplateError) { nodes = try TemplateParser.parse(source) }
+
+    /// The text that the template makes of `value`.
+    ///
+    /// A member that the value lacks is an error where it would be printed, as with docker, and false in a condition,
+    /// so that `{{if .State.Health}}` works for members that are only sometimes there.
+    func execute(_ value: OrderedJSON, methods: [String: Method] = [:]) throws(TemplateError) -> String {
+        var evaluation = Evaluation(root: value, methods: methods)
+        _ = try evaluation.run(nodes, dot: value)
+        return evaluation.output
+    }
+
+    /// The names of the top-level fields that the template mentions, in order of appearance: the table header of
+    /// `table {{.ID}}\t{{.Names}}`.
+    var fieldNames: Set<String> {
+        var names: Set<String> = []
+        func visit(_ pipeline: Pipeline) {
+            for operand in pipeline.commands.joined() {
+                if case .dot = operand.base, let first = operand.fields.first { names.insert(first) }
+                if case .pipeline(let inner) = operand.base { visit(inner) }
+            }
+        }
+        func visit(_ nodes: [TemplateNode]) {
+            for node in nodes {
+                switch node {
+                case .action(let pipeline): visit(pipeline)
+                case .branch(_, let pipeline, let then, let otherwise):
+                    visit(pipeline)
+                    visit(then)
+                    visit(otherwise)
+                case .text, .leaveLoop, .nextRound: break
+                }
+            }
+        }
+        visit(nodes)
+        return names
+    }
+}
+
+private struct Evaluation {
+    let root: OrderedJSON
+    let methods: [String: Template.Method]
+    var output = ""
+    private var variables: [(name: String, value: OrderedJSON)]
+    /// Above zero while a condition is evaluated, where a missing member is false.
+    private var conditions = 0
+
+    init(root: OrderedJSON, methods: [String: Template.Method]) {
+        self.root = root
+        self.methods = methods
+        variables = [("$", root)]
+    }
+
+    enum Flow { case on, leaveLoop, nextRound }
+
+    mutating func run(_ nodes: [TemplateNode], dot: OrderedJSON) throws(TemplateError) -> Flow {
+        for node in nodes {
+            switch node {
+            case .text(let text): output += text
+            case .action(let pipeline):
+                let value = try evaluate(pipeline, dot)
+                if pipeline.variables.isEmpty { output += TemplateFunctions.print(value) }
+            case .branch(let kind, let pipeline, let then, let otherwise):
+                let depth = variables.count
+                let flow = try branch(kind, pipeline, then, otherwise, dot)
+                variables.removeLast(variables.count - depth)
+                if flow != .on { return flow }
+            case .leaveLoop: return .leaveLoop
+            case .nextRound: return .nextRound
+            }
+        }
+        return .on
+    }
+
+    private mutating func branch(
+        _ kind: TemplateNode.Branch, _ pipeline: Pipeline, _ then: [TemplateNode], _ otherwise: [TemplateNode],
+        _ dot: OrderedJSON
+    ) throws(TemplateError) -> Flow {
+        if kind == .range { return try range(pipeline, then, otherwise, dot) }
+        conditions += 1
+        let value = try evaluate(pipeline, dot)
+        conditions -= 1
+        if TemplateFunctions.isTrue(value) { return try run(then, dot: kind == .with ? value : dot) }
+        return try run(otherwise, dot: dot)
+    }
+
+    private mutating func range(
+        _ pipeline: Pipeline, _ body: [TemplateNode], _ otherwise: [TemplateNode], _ dot: OrderedJSON
+    ) throws(TemplateError) -> Flow {
+        var silent = pipeline
+        silent.variables = []
+        let pairs: [(OrderedJSON, OrderedJSON)]
+        switch try evaluate(silent, dot) {
+        case .array(let elements): pairs = elements.enumerated().map { (.integer(Int64($0)), $1) }
+        case .object(let object):
+            pairs = object.members.sorted { $0.key < $1.key }.map { (.string($0.key), $0.value) }
+        case .integer(let count): pairs = (0..<max(0, count)).map { (.integer($0), .integer($0)) }
+        case .null: pairs = []
+        case let other: throw TemplateError("range can't iterate over \(TemplateFunctions.print(other))")
+        }
+        for (key, value) in pairs {
+            let depth = variables.count
+            switch pipeline.variables.count {
+            case 1: variables.append((pipeline.variables[0], value))
+            case 2...: variables += [(pipeline.variables[0], key), (pipeline.variables[1], value)]
+            default: break
+            }
+            let flow = try run(body, dot: value)
+            variables.removeLast(variables.count - depth)
+            if flow == .leaveLoop { break }
+        }
+        return pairs.isEmpty ? try run(otherwise, dot: dot) : .on
+    }
+
+    private mutating func evaluate(_ pipeline: Pipeline, _ dot: OrderedJSON) throws(TemplateError) -> OrderedJSON {
+        var value: OrderedJSON?
+        for command in pipeline.commands { value = try evaluate(command, piped: value, dot) }
+        let result = value ?? .null
+        for name in pipeline.variables {
+            if pipeline.assigns {
+                guard let index = variables.lastIndex(where: { $0.name == name }) else {
+                    throw TemplateError("undefined variable \(quoted(name))")
+                }
+                variables[index].value = result
+            } else {
+                variables.append((name, result))
+            }
+        }
+        return result
+    }
+
+    private mutating func evaluate(_ command: [Operand], piped: OrderedJSON?, _ dot: OrderedJSON) throws(TemplateError)
+        -> OrderedJSON
+    {
+        let first = command[0]
+        if case .function(let name) = first.base {
+            return try call(name, command.dropFirst(), piped, dot)
+        }
+        if command.count == 1 && piped == nil { return try evaluate(first, dot) }
+        guard case .dot = first.base, first.fields.count == 1, let method = methods[first.fields[0]] else {
+            throw TemplateError("can't give argument to non-function <\(spelling(first))>")
+        }
+        var arguments: [OrderedJSON] = []
+        for operand in command.dropFirst() { arguments.append(try evaluate(operand, dot)) }
+        if let piped { arguments.append(piped) }
+        return try method(arguments)
+    }
+
+    private mutating func call(
+        _ name: String, _ operands: ArraySlice<Operand>, _ piped: OrderedJSON?, _ dot: OrderedJSON
+    ) throws(TemplateError) -> OrderedJSON {
+        // `and` and `or` stop at the first operand that decides; `not` and they are conditions.
+        let isCondition = name == "and" || name == "or" || name == "not"
+        if isCondition { conditions += 1 }
+        defer { if isCondition { conditions -= 1 } }
+        var arguments: [OrderedJSON] = []
+        for operand in operands {
+            let value = try evaluate(operand, dot)
+            if name == "and" && !TemplateFunctions.isTrue(value) { return value }
+            if name == "or" && TemplateFunctions.isTrue(value) { return value }
+            arguments.append(value)
+        }
+        if let piped { arguments.append(piped) }
+        return try TemplateFunctions.call(name, arguments)
+    }
+
+    private mutating func evaluate(_ operand: Operand, _ dot: OrderedJSON) throws(TemplateError) -> OrderedJSON {
+        var value: OrderedJSON
+        switch operand.base {
+        case .dot: value = dot
+        case .literal(let literal): value = literal
+        case .pipeline(let pipeline): value = try evaluate(pipeline, dot)
+        case .function(let name): value = try TemplateFunctions.call(name, [])
+        case .variable(let name):
+            guard let found = variables.last(where: { $0.name == name }) else {
+                throw TemplateError("undefined variable \(quoted(name))")
+            }
+            value = found.value
+        }
+        for field in operand.fields {
+            switch value {
+            case .object(let object):
+                if let member = object[field] {
+                    value = member
+                } else if conditions > 0 {
+                    value = .null
+                } else {
+                    throw TemplateError(
+                        "template: :1: executing \"\" at <\(spelling(operand))>: map has no entry for key "
+                            + quoted(field))
+                }
+            case .null:
+                if conditions > 0 { return .null }
+                throw TemplateError(
+                    "template: :1: executing \"\" at <\(spelling(operand))>: nil pointer evaluating .\(field)")
+            default:
+                throw TemplateError(
+                    "template: :1: executing \"\" at <\(spelling(operand))>: can't evaluate field \(field) in "
+                        + TemplateFunctions.print(value))
+            }
+        }
+        return value
+    }
+
+    private func spelling(_ operand: Operand) -> String {
+        let base: String
+        switch operand.base {
+        case .variable(let name): base = name
+        case .literal(let value): base = value.text
+        case .function(let name): base = name
+        case .dot, .pipeline: base = ""
+        }
+        let fields = operand.fields.map { ".\($0)" }.joined()
+        return base.isEmpty && fields.isEmpty ? "." : base + fields
+    }
+}
