@@ -1,0 +1,267 @@
+import EngineAPI
+import NIOCore
+import NIOHTTP1
+
+/// A refusal by the daemon.
+struct DaemonError: Error, CustomStringConvertible {
+    let status: UInt
+    let message: String
+
+    var isNotFound: Bool { status == 404 }
+    var description: String { "Error response from daemon: \(message)" }
+}
+
+/// The Engine API over the daemon's socket. One connection is kept and used again, a second one opened where an
+/// answer lasts (`wait`, `attach`).
+///
+/// The newest version that we know is asked for straight away; only a daemon that is older costs a second round trip,
+/// after its refusal has named the version that it speaks.
+final class EngineClient {
+    let host: Host
+    private let debug: Bool
+    private var version = APIVersion.newest
+    private var idle: HTTPConnection?
+
+    init(host: Host, debug: Bool) {
+        self.host = host
+        self.debug = debug
+    }
+
+    /// A request's query, in order; parameters without a value are left out.
+    typealias Query = KeyValuePairs<String, String?>
+
+    // MARK: Calls
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// - Throws: `DaemonError` for a refusal.
+    @discardableResult
+    func call(_ method: HTTPMethod, _ path: String, _ query: Query = [:], body: [UInt8]? = nil) throws -> [UInt8] {
+        let answer = try stream(method, path, query, body: body)
+        return try answer.rest()
+    }
+
+    /// Sends a document as the body.
+    @discardableResult
+    func call(_ method: HTTPMethod, _ path: String, _ query: Query = [:], document: some Encodable) throws -> [UInt8] {
+        try call(method, path, query, body: JSON.encode(document))
+    }
+
+    /// Sends a request and reads the answer as JSON.
+    func json(_ method: HTTPMethod = .GET, _ path: String, _ query: Query = [:], body: [UInt8]? = nil) throws
+        -> OrderedJSON
+    {
+        let bytes = try call(method, path, query, body: body)
+        do {
+            return try OrderedJSON(parsing: bytes)
+        } catch {
+            throw CommandFailure("the daemon's answer to \(path) is no JSON: \(error)")
+        }
+    }
+
+    /// Sends a request and returns when the head of the answer has come; the body is read piece by piece.
+    func stream(_ method: HTTPMethod, _ path: String, _ query: Query = [:], body: [UInt8]? = nil) throws -> Answer {
+        try negotiated { connection in
+            try send(connection, method, path, query, body: body)
+            return try connection.receiveHead()
+        }
+    }
+
+    /// Sends a body that is made while it is sent, in chunks; `produce` returns nil at its end.
+    func upload(
+        _ method: HTTPMethod, _ path: String, _ query: Query = [:], contentType: String = "application/x-tar",
+        from produce: () throws -> [UInt8]?
+    ) throws -> Answer {
+        // The body can't be sent twice, so the version is settled before.
+        try call(.GET, "/version")
+        return try negotiated { connection in
+            let headers: HTTPHeaders = ["Content-Type": contentType, "Transfer-Encoding": "chunked"]
+            try connection.sendHead(method, target(path, query), headers)
+            while let bytes = try produce() { try connection.sendBody(bytes) }
+            try connection.endRequest()
+            return try connection.receiveHead()
+        }
+    }
+
+    /// Sends a request that turns the connection into a raw stream (attach, exec).
+    func hijack(_ path: String, _ query: Query = [:], body: [UInt8]? = nil) throws -> HijackedStream {
+        let answer = try negotiated { connection in
+            try send(connection, .POST, path, query, body: body, upgrade: true)
+            return try connection.receiveHead()
+        }
+        guard answer.head.status == .switchingProtocols else {
+            throw CommandFailure(
+                "the daemon answered \(answer.head.status.code) to \(path) instead of opening a stream")
+        }
+        return HijackedStream(connection: answer.connection, early: try answer.connection.hijack())
+    }
+
+    /// Sends the same request for several objects, up to fifty at once (each over a connection of its own), and
+    /// returns the answers in the order of the names.
+    func callAll(_ method: HTTPMethod, _ names: [String], _ path: (String) -> String, _ query: Query = [:])
+        -> [(name: String, result: Result<[UInt8], any Error>)]
+    {
+        if names.count == 1 {
+            return [(names[0], Result { try call(method, path(pathPart(names[0])), query) })]
+        }
+        var results: [(String, Result<[UInt8], any Error>)] = []
+        for start in stride(from: 0, to: names.count, by: 50) {
+            let batch = names[start..<min(start + 50, names.count)]
+            let sent = batch.map { name in
+                (
+                    name,
+                    Result {
+                        let connection = try HTTPConnection(host)
+                        try send(connection, method, path(pathPart(name)), query, body: nil)
+                        return connection
+                    }
+                )
+            }
+            for (name, connection) in sent {
+                let result = Result {
+                    let answer = Answer(head: try connection.get().receiveHead(), connection: try connection.get()) {
+                        _ in
+                    }
+                    if answer.head.status.code < 400 { return try answer.rest() }
+                    let error = try refusal(answer)
+                    // An older daemon: ask again one by one, in its version.
+                    guard supportedVersion(error.message) != nil else { throw error }
+                    return try call(method, path(pathPart(name)), query)
+                }
+                results.append((name, result))
+            }
+        }
+        return results
+    }
+
+    // MARK: How
+
+    private func negotiated(_ send: (HTTPConnection) throws -> HTTPResponseHead) throws -> Answer {
+        while true {
+            let connection = try idle ?? HTTPConnection(host)
+            idle = nil
+            let answer = Answer(head: try send(connection), connection: connection) { self.idle = $0 }
+            if answer.head.status.code < 400 { return answer }
+            let error = try refusal(answer)
+            guard answer.head.status == .badRequest, let older = supportedVersion(error.message), older < version else {
+                throw error
+            }
+            version = older
+        }
+    }
+
+    private func send(
+        _ connection: HTTPConnection, _ method: HTTPMethod, _ path: String, _ query: Query, body: [UInt8]?,
+        upgrade: Bool = false
+    ) throws {
+        var headers = HTTPHeaders()
+        if upgrade {
+            headers.add(name: "Connection", value: "Upgrade")
+            headers.add(name: "Upgrade", value: "tcp")
+        }
+        if let body {
+            headers.add(name: "Content-Type", value: "application/json")
+            headers.add(name: "Content-Length", value: String(body.count))
+        } else if method != .GET && method != .HEAD {
+            headers.add(name: "Content-Length", value: "0")
+        }
+        let target = target(path, query)
+        if debug { complain("> \(method) \(target)\(body.map { " " + String(decoding: $0, as: UTF8.self) } ?? "")") }
+        try connection.sendHead(method, target, headers)
+        if let body { try connection.sendBody(body) }
+        try connection.endRequest()
+    }
+
+    private func target(_ path: String, _ query: Query) -> String {
+        let parameters = query.compactMap { name, value in value.map { "\(name)=\(percentEncoded($0))" } }
+        return "/v\(version)\(path)" + (parameters.isEmpty ? "" : "?" + parameters.joined(separator: "&"))
+    }
+
+    private func refusal(_ answer: Answer) throws -> DaemonError {
+        let bytes = try answer.rest()
+        let text = String(decoding: bytes, as: UTF8.self)
+        let message = (try? OrderedJSON(parsing: bytes))?["message"].string ?? trimmed(text)
+        let shown = message.isEmpty ? "\(answer.head.status.code) \(answer.head.status.reasonPhrase)" : message
+        if debug { complain("< \(answer.head.status.code) \(shown)") }
+        return DaemonError(status: answer.head.status.code, message: shown)
+    }
+
+    /// The version in `client version 1.51 is too new. Maximum supported API version is 1.47`.
+    private func supportedVersion(_ message: String) -> APIVersion? {
+        guard message.contains("is too new"), let word = message.split(separator: " ").last else { return nil }
+        return APIVersion(String(word.last == "." ? word.dropLast() : word))
+    }
+}
+
+/// A name as one part of a request's path.
+func pathPart(_ name: String) -> String { percentEncoded(name) }
+
+/// What an error says to the user.
+func sentence(_ error: any Error) -> String {
+    (error as? CommandFailure)?.message ?? "\(error)"
+}
+
+/// An answer whose body is still to be read.
+final class Answer {
+    let head: HTTPResponseHead
+    let connection: HTTPConnection
+    private let release: (HTTPConnection) -> Void
+
+    init(head: HTTPResponseHead, connection: HTTPConnection, release: @escaping (HTTPConnection) -> Void) {
+        self.head = head
+        self.connection = connection
+        self.release = release
+    }
+
+    /// The next piece of the body, nil at its end.
+    func next() throws -> ByteBuffer? {
+        let piece = try connection.receiveBody()
+        if piece == nil && connection.isIdle { release(connection) }
+        return piece
+    }
+
+    /// Everything that is left of the body.
+    func rest() throws -> [UInt8] {
+        let bytes = try connection.receiveRest()
+        if connection.isIdle { release(connection) }
+        return bytes
+    }
+
+    /// Calls `body` with each JSON document of a stream, one a line.
+    func eachDocument(_ body: (OrderedJSON) throws -> Void) throws {
+        var pending: [UInt8] = []
+        func flush(_ line: some Collection<UInt8>) throws {
+            if line.allSatisfy({ $0 == 13 || $0 == 32 }) { return }
+            let document: OrderedJSON
+            do {
+                document = try OrderedJSON(parsing: line)
+            } catch {
+                throw CommandFailure("the daemon sent a message that is no JSON: \(error)")
+            }
+            try body(document)
+        }
+        while let piece = try next() {
+            pending += piece.readableBytesView
+            while let end = pending.firstIndex(of: 10) {
+                let line = Array(pending[..<end])
+                pending.removeSubrange(...end)
+                try flush(line)
+            }
+        }
+        try flush(pending)
+    }
+}
+
+/// A connection that has left HTTP: raw bytes both ways.
+final class HijackedStream {
+    let connection: HTTPConnection
+    /// What came together with the answer's head.
+    let early: [UInt8]
+
+    init(connection: HTTPConnection, early: [UInt8]) {
+        self.connection = connection
+        self.early = early
+    }
+
+    var descriptor: Int32 { connection.descriptor }
+}

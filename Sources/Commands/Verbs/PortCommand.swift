@@ -1,0 +1,38 @@
+/// `port`: where the ports of a container can be reached.
+enum PortCommand {
+    static var command: Command {
+        Command(
+            spellings: ["port", "container port"],
+            summary: "List port mappings or a specific mapping for the container",
+            usage: "CONTAINER [PRIVATE_PORT[/PROTO]]", operands: .between(1, 2), completion: .runningContainers
+        ) { invocation in
+            let name = invocation.operands[0]
+            let container = try invocation.engine().json(.GET, "/containers/\(pathPart(name))/json")
+            let ports = container["NetworkSettings"]["Ports"].members
+            func addresses(_ bindings: OrderedJSON) -> [String] {
+                bindings.elements.map { binding in
+                    let address = binding["HostIp"].string ?? ""
+                    return (address.contains(":") ? "[\(address)]" : address) + ":\(binding["HostPort"].string ?? "")"
+                }
+            }
+            if invocation.operands.count == 2 {
+                let (port, named) = cut(invocation.operands[1], "/")
+                guard let number = UInt16(port) else {
+                    throw CommandFailure("Error: invalid port (\(port)): a port is a number from 0 to 65535")
+                }
+                let wanted = "\(number)/\((named ?? "tcp").lowercased())"
+                let found = ports.first { $0.key == wanted }.map { addresses($0.value) } ?? []
+                if found.isEmpty {
+                    throw CommandFailure("Error: No public port '\(invocation.operands[1])' published for \(name)")
+                }
+                output(found.map { $0 + "\n" }.joined())
+                return 0
+            }
+            func order(_ key: String) -> (Int, String) { (Int(cut(key, "/").0) ?? 0, key) }
+            for (port, bindings) in ports.sorted(by: { order($0.key) < order($1.key) }) {
+                for address in addresses(bindings) { output("\(port) -> \(address)\n") }
+            }
+            return 0
+        }
+    }
+}

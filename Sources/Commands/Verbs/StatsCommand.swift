@@ -1,0 +1,78 @@
+import Glibc
+
+/// `stats`: a live table of what containers use.
+enum StatsCommand {
+    private static let all = Flag.toggle("all", short: "a", "Show all containers (default shows just running)")
+    private static let noStream = Flag.toggle("no-stream", "Disable streaming stats and only pull the first result")
+
+    static var command: Command {
+        Command(
+            spellings: ["stats", "container stats"],
+            summary: "Display a live stream of container(s) resource usage statistics",
+            usage: "[OPTIONS] [CONTAINER...]",
+            options: [all.option, ListFormat.format.option, noStream.option, ListFormat.noTruncation.option],
+            operands: .any, completion: .runningContainers
+        ) { invocation in
+            let engine = try invocation.engine()
+            if invocation[noStream] {
+                let names = try containers(invocation, engine)
+                output(try table(samples(names, engine), invocation))
+                return 0
+            }
+            return try stream(invocation, engine)
+        }
+    }
+
+    private static func containers(_ invocation: Invocation, _ engine: EngineClient) throws -> [String] {
+        if !invocation.operands.isEmpty { return invocation.operands }
+        let list = try engine.json(.GET, "/containers/json", ["all": invocation[all] ? "1" : nil])
+        return list.elements.compactMap { $0["Id"].string }
+    }
+
+    /// One sample of each, all asked for at once: the daemon takes a second for each, to see CPU time pass.
+    private static func samples(_ names: [String], _ engine: EngineClient) throws -> [(String, OrderedJSON)] {
+        try engine.callAll(.GET, names, { "/containers/\($0)/stats" }, ["stream": "0"]).map { name, result in
+            (name, try OrderedJSON(parsing: try result.get()))
+        }
+    }
+
+    private static func table(_ samples: [(String, OrderedJSON)], _ invocation: Invocation) throws -> String {
+        let rows = samples.map {
+            StatsRow.row($0.1, asked: $0.0, truncates: !invocation[ListFormat.noTruncation])
+        }
+        return try StatsRow.kind.render(rows, format: invocation[ListFormat.format], quiet: false)
+    }
+
+    private static func stream(_ invocation: Invocation, _ engine: EngineClient) throws -> Int32 {
+        let isTerminal = Terminal.isTerminal(STDOUT_FILENO)
+        let signals = try SignalDescriptor([SIGINT, SIGTERM])
+        var names = try containers(invocation, engine)
+        // Names given that do not exist are an error at once; a container that goes later only leaves the table.
+        var shown = try samples(names, engine)
+        if isTerminal { output("\u{1B}[2J") }
+        while true {
+            let text = try table(shown, invocation)
+            if isTerminal {
+                // From the top, each line cleared to its end, then everything below.
+                let lines = text.split(separator: "\n", omittingEmptySubsequences: false).joined(
+                    separator: "\u{1B}[K\n")
+                output("\u{1B}[H\(lines)\u{1B}[J")
+            } else {
+                output(text)
+            }
+            if !signals.pending().isEmpty { return 0 }
+            names = try containers(invocation, engine)
+            if names.isEmpty {
+                // Nothing runs: look again in a second, or end when told to.
+                var wait = pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)
+                poll(&wait, 1, 1000)
+            }
+            shown = engine.callAll(.GET, names, { "/containers/\($0)/stats" }, ["stream": "0"]).compactMap {
+                name, result in
+                guard let bytes = try? result.get(), let sample = try? OrderedJSON(parsing: bytes) else { return nil }
+                return (name, sample)
+            }
+            if shown.isEmpty && !invocation.operands.isEmpty { return 0 }
+        }
+    }
+}
