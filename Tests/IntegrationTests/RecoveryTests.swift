@@ -76,7 +76,8 @@ struct RecoveryTests {
                 ["--data-root", daemon.directory + "/data2", "--exec-root", daemon.execRoot],
             ] {
                 let second = try Command(
-                    TestDaemon.programs + "/mycontainerd", roots + ["-H", "unix://\(daemon.directory)/sock2"],
+                    TestDaemon.programs + "/mycontainerd",
+                    roots + ["-H", "unix://\(daemon.directory)/sock2", "--pidfile", daemon.directory + "/pid2"],
                     environment: daemon.environment
                 ).finish(seconds: 30)
                 #expect(second.status != 0)
