@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -220,4 +221,18 @@ long clinux_filesystem_type(int fd) {
 int clinux_is_read_only(int fd) {
     struct statfs status;
     return fstatfs(fd, &status) < 0 ? -1 : (status.f_flags & 1) != 0;
+}
+int clinux_dup_to(int fd, int target) { return dup3(fd, target, O_CLOEXEC); }
+int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+int clinux_get_window_size(int fd, unsigned short *columns, unsigned short *rows) {
+    struct winsize size = {0, 0, 0, 0};
+    int result = ioctl(fd, TIOCGWINSZ, &size);
+    *columns = size.ws_col;
+    *rows = size.ws_row;
+    return result;
+}
+int clinux_signalfd(const sigset_t *mask) { return signalfd(-1, mask, SFD_CLOEXEC | SFD_NONBLOCK); }
+int clinux_signalfd_next(int fd) {
+    struct signalfd_siginfo information;
+    return read(fd, &information, sizeof information) == sizeof information ? (int)information.ssi_signo : 0;
 }

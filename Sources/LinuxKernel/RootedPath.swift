@@ -124,6 +124,7 @@ public enum RootedPath {
 public enum FilesystemType {
     public static let proc = 0x9fa0
     public static let cgroup2 = 0x6367_7270
+    public static let devpts = 0x1cd1
     public static let tmpfs = 0x0102_1994
 
     public static func of(_ descriptor: Int32) throws(SystemError) -> Int {

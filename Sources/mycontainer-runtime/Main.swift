@@ -1,4 +1,8 @@
+import Runtime
+
 @main
 struct Main {
-    static func main() {}
+    static func main() {
+        RuntimeCommandLine.main(CommandLine.arguments)
+    }
 }

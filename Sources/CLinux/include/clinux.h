@@ -84,7 +84,11 @@ int clinux_sched_setattr(const struct clinux_sched_attr *attr);
 int clinux_sched_setaffinity(size_t size, const void *mask);
 int clinux_execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags);
 int clinux_execve(const char *path, char *const argv[], char *const envp[]);
+// Default disposition for every signal, empty mask.
 int clinux_reset_signals(void);
+// A non-blocking, close-on-exec signalfd(2), and the next signal that it has: 0 when there is none.
+int clinux_signalfd(const sigset_t *mask);
+int clinux_signalfd_next(int fd);
 int clinux_wifexited(int status);
 int clinux_wexitstatus(int status);
 int clinux_wifsignaled(int status);
@@ -145,6 +149,10 @@ static const uint64_t CLINUX_RESOLVE_IN_ROOT = 0x10;
 
 int clinux_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int clinux_o_path(void);
+// pipe2(2) with O_CLOEXEC.
+int clinux_pipe(int ends[2]);
+// dup3(2) with O_CLOEXEC.
+int clinux_dup_to(int fd, int target);
 int clinux_o_tmpfile(void);
 dev_t clinux_makedev(unsigned major_number, unsigned minor_number);
 unsigned clinux_major(dev_t device);
@@ -165,6 +173,7 @@ int clinux_pty_peer(int master, int flags);
 int clinux_pty_unlock(int master);
 int clinux_pty_number(int master, int *number);
 int clinux_set_window_size(int fd, unsigned short columns, unsigned short rows);
+int clinux_get_window_size(int fd, unsigned short *columns, unsigned short *rows);
 int clinux_set_controlling_terminal(int fd);
 
 // Network interfaces.

@@ -1,3 +1,5 @@
+import CLinux
+import Glibc
 import LinuxKernel
 import MonitorProtocol
 import OCI
@@ -10,11 +12,138 @@ import OCI
 public enum ContainerProcess {
     /// Starts a container's first process: namespaces, cgroup, root filesystem, identity and limits as configured.
     public static func start(_ launch: ContainerLaunch) throws(StartFailure) -> StartedProcess {
-        throw StartFailure(stage: "start", errno: 0, message: "not there yet")
+        let linux = launch.spec.linux ?? RuntimeSpec.Linux()
+        try Sysctl.validate(linux.sysctl ?? [:], linux.namespaces ?? [])
+        let seccomp = if let ready = launch.seccomp { ready } else { try compile(linux.seccomp) }
+        try at("bundle", "cannot use the bundle \(launch.bundle)") { () throws(SystemError) in
+            try checked("chdir") { chdir(launch.bundle) }
+        }
+        let preparation = try Preparation.make(launch)
+        let root = try preparation.duplicateRoot()
+        // Nobody in the container may trace a process that still has the host's privileges, nor look into its
+        // descriptors (CVE-2016-9962); exec makes the user's program dumpable again.
+        try at("setup", "cannot make the runtime untraceable") { () throws(SystemError) in
+            try LinuxKernel.Process.setDumpable(false)
+        }
+        let pair = try SetupListener.pair()
+        let side = try at("clone", "cannot make the container's first process") { () throws(SystemError) in
+            // The cgroup namespace comes later, after the process is in its cgroups.
+            try LinuxKernel.Process.clone(
+                preparation.created.subtracting(.cgroup), intoCgroup: launch.cgroup.unified)
+        }
+        switch consume side {
+        case .child:
+            var child = FirstProcess(
+                launch: launch, created: preparation.created, joined: preparation.joined, root: preparation.root,
+                binds: preparation.binds, seccomp: seccomp, channel: SetupChannel(descriptor: pair.child.raw))
+            child.run()
+        case .parent(let pid, let pidfd):
+            var listener = pair.takeListener()
+            do {
+                let outcome = try listener.run { () throws(StartFailure) in
+                    if preparation.created.contains(.user) {
+                        try UserNamespace.map(pid, uids: linux.uidMappings ?? [], gids: linux.gidMappings ?? [])
+                        if let score = launch.spec.process?.oomScoreAdj { try setScore(score, of: pid) }
+                    }
+                    try launch.prepared?(pid)
+                }
+                return StartedProcess(
+                    pid: pid, userPid: outcome == .executed ? listener.userPid : pid, pidfd: pidfd, root: root,
+                    terminal: listener.terminal.take(), seccompListener: listener.seccompListener.take())
+            } catch {
+                abandon(pidfd.raw)
+                throw error
+            }
+        }
     }
 
     /// Starts another process in a running container.
     public static func exec(_ entry: ContainerEntry) throws(StartFailure) -> StartedProcess {
-        throw StartFailure(stage: "exec", errno: 0, message: "not there yet")
+        let seccomp: SeccompFilter? =
+            if entry.unconfined { nil } else if let ready = entry.seccomp { ready } else {
+                try compile(entry.spec.linux?.seccomp)
+            }
+        let namespaces = try namespaces(of: entry)
+        try at("setup", "cannot make the runtime untraceable") { () throws(SystemError) in
+            try LinuxKernel.Process.setDumpable(false)
+        }
+        let pair = try SetupListener.pair()
+        let side = try cloneIntoPidNamespace(of: entry, namespaces)
+        switch consume side {
+        case .child:
+            var child = EntryProcess(
+                entry: entry, namespaces: namespaces.subtracting(.pid), seccomp: seccomp,
+                channel: SetupChannel(descriptor: pair.child.raw))
+            child.run()
+        case .parent(let pid, let pidfd):
+            var listener = pair.takeListener()
+            do {
+                _ = try listener.run {}
+                return StartedProcess(
+                    pid: pid, userPid: pid, pidfd: pidfd, root: nil, terminal: listener.terminal.take(),
+                    seccompListener: listener.seccompListener.take())
+            } catch {
+                abandon(pidfd.raw)
+                throw error
+            }
+        }
+    }
+
+    /// The namespaces that the container has and the runtime is not in.
+    private static func namespaces(of entry: ContainerEntry) throws(StartFailure) -> NamespaceSet {
+        var result: NamespaceSet = []
+        for namespace in entry.spec.linux?.namespaces ?? [] {
+            if let kind = Preparation.kinds[namespace.type] { result.insert(kind) }
+        }
+        // Entering the user namespace that one is in already is an error (setns(2), EINVAL).
+        if result.contains(.user) {
+            var own = stat()
+            var theirs = stat()
+            if stat("/proc/self/ns/user", &own) == 0, stat("/proc/\(entry.targetPid)/ns/user", &theirs) == 0,
+                own.st_ino == theirs.st_ino
+            {
+                result.remove(.user)
+            }
+        }
+        return result
+    }
+
+    /// A pid namespace is entered by children only, so the runtime points its children there for one clone: that saves
+    /// the intermediate process which others need.
+    private static func cloneIntoPidNamespace(
+        of entry: ContainerEntry, _ namespaces: NamespaceSet
+    ) throws(StartFailure) -> LinuxKernel.Process.Side {
+        try at("clone", "cannot make a process in the container") { () throws(SystemError) in
+            guard namespaces.contains(.pid) else {
+                return try LinuxKernel.Process.clone([], intoCgroup: entry.cgroup.unified)
+            }
+            let own = try FileDescriptor("/proc/self/ns/pid", O_RDONLY)
+            try LinuxKernel.Process.enter(entry.target, .pid)
+            // In the child this changes nothing but where its own children would go, before it can have any.
+            defer { try? LinuxKernel.Process.enter(own.raw, .pid) }
+            return try LinuxKernel.Process.clone([], intoCgroup: entry.cgroup.unified)
+        }
+    }
+
+    static func compile(_ policy: RuntimeSpec.Seccomp?) throws(StartFailure) -> SeccompFilter? {
+        guard let policy else { return nil }
+        do {
+            return try SeccompFilter.compile(policy)
+        } catch {
+            throw StartFailure(stage: "seccomp", errno: EINVAL, message: error.message)
+        }
+    }
+
+    private static func setScore(_ score: Int, of pid: pid_t) throws(StartFailure) {
+        let proc = try at("oom_score_adj", "cannot open /proc") { () throws(SystemError) in
+            try FileDescriptor("/proc", clinux_o_path() | O_DIRECTORY)
+        }
+        try Privileges.setOutOfMemoryScore(score, String(pid), proc.raw)
+    }
+
+    /// Leaves no process behind.
+    static func abandon(_ pidfd: Int32) {
+        try? LinuxKernel.Process.signal(pidfd: pidfd, SIGKILL)
+        _ = try? LinuxKernel.Process.wait(pidfd: pidfd)
     }
 }

@@ -12,42 +12,12 @@ public enum Stdio: Sendable {
     case terminal(width: UInt16, height: UInt16)
 }
 
-/// The cgroup that a process is born into. The descriptors stay the caller's.
-public struct CgroupPlacement: Sendable {
-    /// The open directory of the cgroup in the v2 hierarchy (for `CLONE_INTO_CGROUP`), or -1.
-    public var unified: Int32
-    /// Open, writable `cgroup.procs` files of the same cgroup in each v1 hierarchy. The new process writes `0` to each
-    /// before it leaves the host's cgroup namespace; the kernel checks the opener's credentials (cgroup v1's
-    /// `cgroup.procs`, CVE-2021-4197), so that this works from a new user namespace as well.
-    public var legacy: [Int32]
-
-    /// The caller's own cgroup: no placement at all.
-    public static let inherited = CgroupPlacement(unified: -1, legacy: [])
-
-    public init(unified: Int32, legacy: [Int32]) {
-        self.unified = unified
-        self.legacy = legacy
-    }
-}
-
-/// A ready seccomp filter.
-public struct SeccompFilter: Sendable {
-    /// The bytes of an array of `struct sock_filter`.
-    public var program: [UInt8]
-    /// `SECCOMP_FILTER_FLAG_*` bits.
-    public var flags: UInt32
-
-    public init(program: [UInt8], flags: UInt32) {
-        self.program = program
-        self.flags = flags
-    }
-}
-
 /// All that the start of a container's first process needs.
 public struct ContainerLaunch: Sendable {
     /// The container's configuration; `process` is required.
     public var spec: RuntimeSpec
-    /// The bundle directory, absolute: relative paths of the configuration are relative to it.
+    /// The bundle directory, absolute: relative paths of the configuration are relative to it. It becomes the caller's
+    /// working directory.
     public var bundle: String
     /// Mounted as the container's root; nil: `spec.root.path`.
     public var overlay: LaunchDocument.Overlay?
@@ -57,6 +27,8 @@ public struct ContainerLaunch: Sendable {
     public var seccomp: SeccompFilter?
     /// Whether the pause-style reaper becomes the container's first process.
     public var reaper: Bool
+    /// Whom to run as where names have to be looked up in the container's root; nil: `spec.process.user` as it is.
+    public var identity: IdentityRequest?
     /// Number of descriptors from 3 on that stay open in the user's process (`--preserve-fds`).
     public var preservedDescriptors: Int32
     /// Use `MS_MOVE` and `chroot` instead of `pivot_root`: for a host whose root is an initramfs.
@@ -68,6 +40,8 @@ public struct ContainerLaunch: Sendable {
     public var createWorkingDirectory: Bool
     /// Two FIFOs (both opened read-write) between `create` and `start`; nil: go straight on.
     public var gate: StartGate?
+    /// Runs the configuration's createContainer and startContainer hooks, which are told this; nil: no hooks.
+    public var hooks: HookContext?
     /// Called in the runtime's namespaces with the host pid of the container's first process when its namespaces exist
     /// and before its root is changed: the place for network devices and the `prestart` and `createRuntime` hooks.
     public var prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)?
@@ -75,9 +49,10 @@ public struct ContainerLaunch: Sendable {
     public init(
         spec: RuntimeSpec, bundle: String, overlay: LaunchDocument.Overlay? = nil,
         cgroup: CgroupPlacement = .inherited, stdio: Stdio, seccomp: SeccompFilter? = nil, reaper: Bool = false,
-        preservedDescriptors: Int32 = 0, noPivot: Bool = false, noNewKeyring: Bool = false,
+        identity: IdentityRequest? = nil, preservedDescriptors: Int32 = 0, noPivot: Bool = false,
+        noNewKeyring: Bool = false,
         createWorkingDirectory: Bool = false, gate: StartGate? = nil,
-        prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)? = nil
+        hooks: HookContext? = nil, prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)? = nil
     ) {
         self.spec = spec
         self.bundle = bundle
@@ -86,12 +61,27 @@ public struct ContainerLaunch: Sendable {
         self.stdio = stdio
         self.seccomp = seccomp
         self.reaper = reaper
+        self.identity = identity
         self.preservedDescriptors = preservedDescriptors
         self.noPivot = noPivot
         self.noNewKeyring = noNewKeyring
         self.createWorkingDirectory = createWorkingDirectory
         self.gate = gate
+        self.hooks = hooks
         self.prepared = prepared
+    }
+}
+
+/// Whom to run as, in Docker's terms: to be resolved against the container's own /etc/passwd and /etc/group.
+public struct IdentityRequest: Sendable {
+    /// `user[:group]`, names or numbers; nil: `process.user`'s uid and gid.
+    public var user: String?
+    /// Further supplementary groups, names or numbers.
+    public var groups: [String]
+
+    public init(user: String?, groups: [String] = []) {
+        self.user = user
+        self.groups = groups
     }
 }
 
@@ -123,13 +113,15 @@ public struct ContainerEntry: Sendable {
     public var seccomp: SeccompFilter?
     /// Run without any filter (`docker exec --privileged`).
     public var unconfined: Bool
+    /// Resolved in the container's root like `ContainerLaunch.identity`.
+    public var identity: IdentityRequest?
     public var preservedDescriptors: Int32
     public var noNewKeyring: Bool
 
     public init(
         process: RuntimeSpec.Process, spec: RuntimeSpec, target: Int32, targetPid: pid_t,
         cgroup: CgroupPlacement = .inherited, stdio: Stdio, seccomp: SeccompFilter? = nil, unconfined: Bool = false,
-        preservedDescriptors: Int32 = 0, noNewKeyring: Bool = false
+        identity: IdentityRequest? = nil, preservedDescriptors: Int32 = 0, noNewKeyring: Bool = false
     ) {
         self.process = process
         self.spec = spec
@@ -139,6 +131,7 @@ public struct ContainerEntry: Sendable {
         self.stdio = stdio
         self.seccomp = seccomp
         self.unconfined = unconfined
+        self.identity = identity
         self.preservedDescriptors = preservedDescriptors
         self.noNewKeyring = noNewKeyring
     }
@@ -156,11 +149,14 @@ public struct StartedProcess: ~Copyable, Sendable {
     public var root: FileDescriptor?
     /// The pseudo-terminal's master where one was asked for.
     public var terminal: FileDescriptor?
+    /// The seccomp listener where the filter notifies.
+    public var seccompListener: FileDescriptor?
 
     init(
         pid: pid_t, userPid: pid_t, pidfd: consuming FileDescriptor, root: consuming FileDescriptor?,
-        terminal: consuming FileDescriptor?
+        terminal: consuming FileDescriptor?, seccompListener: consuming FileDescriptor?
     ) {
+        self.seccompListener = seccompListener
         self.pid = pid
         self.userPid = userPid
         self.pidfd = pidfd

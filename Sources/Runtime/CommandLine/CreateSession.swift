@@ -1,0 +1,241 @@
+import CLinux
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+import OCI
+
+/// The common part of `create` and `run`: reads the bundle, makes the cgroup, starts the process, writes the state.
+struct CreateSession {
+    let id: String
+    let bundle: String
+    let spec: RuntimeSpec
+    private let specBytes: [UInt8]
+    private let flags: Flags
+    private let foreground: Bool
+
+    init(_ id: String, _ flags: Flags, foreground: Bool = false) throws(CommandError) {
+        self.id = id
+        self.flags = flags
+        self.foreground = foreground
+        bundle = try Self.absolute(flags.value("bundle") ?? ".")
+        (spec, specBytes) = try SpecFile.read("\(bundle)/config.json")
+        guard spec.process != nil else { throw CommandError("config.json has no process") }
+        guard spec.linux?.netDevices?.isEmpty ?? true else {
+            throw CommandError("linux.netDevices is not supported: move the device with a createRuntime hook")
+        }
+        guard spec.linux?.intelRdt == nil else { throw CommandError("linux.intelRdt is not supported on this host") }
+        let wantsTerminal = spec.process?.terminal ?? false
+        if wantsTerminal && !foreground && flags.value("console-socket") == nil {
+            throw CommandError("cannot allocate a terminal for a detached container without --console-socket")
+        }
+        if !wantsTerminal && flags.value("console-socket") != nil {
+            throw CommandError("--console-socket was given, but process.terminal is not set")
+        }
+    }
+
+    static func absolute(_ path: String) throws(CommandError) -> String {
+        guard let resolved = realpath(path, nil) else {
+            throw CommandError("cannot use \(path): \(String(cString: strerror(errno)))")
+        }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    /// - Returns: the started process; its state and pid file are written.
+    func launch(in store: borrowing ContainerStore, gate: StartGate?) throws(CommandError) -> StartedProcess {
+        let cgroupPath = try self.cgroupPath()
+        let cgroup: ContainerCgroup
+        do throws(CgroupError) {
+            cgroup = try ContainerCgroup(layout: try CgroupLayout.detect(), path: cgroupPath)
+            for warning in try cgroup.create(Self.resources(spec)) {
+                Diagnostics.say("warning: \(warning)")
+            }
+        } catch {
+            throw CommandError(error.message)
+        }
+        do throws(StartFailure) {
+            let handle = try CgroupHandle(cgroup)
+            var process = try ContainerProcess.start(try description(handle.placement, gate))
+            let state = ContainerState(
+                id: id, pid: process.pid, startTicks: ProcessStatus(process.pid)?.startTicks ?? 0, bundle: bundle,
+                cgroupPath: cgroupPath, ownsCgroup: true, created: Clock.now(),
+                noNewKeyring: flags.has("no-new-keyring"))
+            do throws(CommandError) {
+                try write(state, store, &process)
+            } catch {
+                ContainerProcess.abandon(process.pidfd.raw)
+                throw StartFailure(stage: "state", errno: 0, message: error.message)
+            }
+            return process
+        } catch {
+            try? cgroup.kill()
+            try? cgroup.remove()
+            throw CommandError(error.message)
+        }
+    }
+
+    /// With the devices that every container needs allowed after the configuration's own rules, as runc does.
+    private static func resources(_ spec: RuntimeSpec) -> RuntimeSpec.Resources? {
+        guard var resources = spec.linux?.resources, let rules = resources.devices, !rules.isEmpty else {
+            return spec.linux?.resources
+        }
+        resources.devices = rules + DeviceFilter.containerDefault
+        return resources
+    }
+
+    private func description(_ placement: CgroupPlacement, _ gate: StartGate?) throws(StartFailure) -> ContainerLaunch {
+        let process = spec.process ?? RuntimeSpec.Process()
+        let size = process.consoleSize
+        var launch = ContainerLaunch(
+            spec: spec, bundle: bundle, cgroup: placement,
+            stdio: process.terminal ?? false
+                ? .terminal(width: UInt16(clamping: size?.width ?? 0), height: UInt16(clamping: size?.height ?? 0))
+                : .descriptors(input: 0, output: 1, error: 2),
+            preservedDescriptors: preserved, noPivot: flags.has("no-pivot"),
+            noNewKeyring: flags.has("no-new-keyring"), gate: gate)
+        guard let hooks = spec.hooks else { return launch }
+        let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
+        launch.hooks = context
+        let early = (hooks.prestart ?? []) + (hooks.createRuntime ?? [])
+        guard !early.isEmpty else { return launch }
+        launch.prepared = { pid throws(StartFailure) in
+            let document = context.document(pid: pid, status: "creating")
+            try HookRunner.run(hooks.prestart, kind: "prestart", document: document)
+            try HookRunner.run(hooks.createRuntime, kind: "createRuntime", document: document)
+        }
+        return launch
+    }
+
+    private var preserved: Int32 {
+        // LISTEN_FDS is systemd's socket activation (sd_listen_fds(3)): as with runc, those pass through.
+        let listening = getenv("LISTEN_FDS").flatMap { Int32(String(cString: $0)) } ?? 0
+        return (flags.value("preserve-fds").flatMap { Int32($0) } ?? 0) + max(0, listening)
+    }
+
+    private func write(
+        _ state: ContainerState, _ store: borrowing ContainerStore, _ process: inout StartedProcess
+    ) throws(CommandError) {
+        do throws(SystemError) {
+            try Files.write("\(store.directory)/\(ContainerStore.specName)", specBytes)
+        } catch {
+            throw CommandError("cannot keep the configuration: \(error)")
+        }
+        try store.write(state)
+        try PidFile.write(process.pid, flags.value("pid-file"))
+        if let path = flags.value("console-socket"), let terminal = process.terminal.take() {
+            try ConsoleSocket.send(terminal.raw, to: path)
+        }
+        if let path = spec.linux?.seccomp?.listenerPath, let listener = process.seccompListener.take() {
+            let metadata = JSONText.quote(spec.linux?.seccomp?.listenerMetadata ?? "")
+            let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
+            let document =
+                "{\"ociVersion\":\"\(HookContext.ociVersion)\",\"fds\":[\"seccompFd\"],\"pid\":\(process.pid),"
+                + "\"metadata\":\(metadata),\"state\":\(context.document(pid: process.pid, status: "creating"))}"
+            try ConsoleSocket.send(listener.raw, to: path, payload: document)
+        }
+    }
+
+    /// Absolute ones are taken as they are; otherwise below the runtime's own group, named after the container.
+    private func cgroupPath() throws(CommandError) -> String {
+        let path = spec.linux?.cgroupsPath ?? ""
+        if path.isEmpty { return "/\(id)" }
+        if path.split(separator: ":", omittingEmptySubsequences: false).count == 3 {
+            throw CommandError("cgroupsPath \(path) is for the systemd cgroup driver, which is not supported")
+        }
+        return path.hasPrefix("/") ? path : "/\(path)"
+    }
+}
+
+enum PidFile {
+    static func write(_ pid: pid_t, _ path: String?) throws(CommandError) {
+        guard let path else { return }
+        do throws(SystemError) {
+            try Files.replace(path, with: Array(String(pid).utf8))
+        } catch {
+            throw CommandError("cannot write the pid file: \(error)")
+        }
+    }
+}
+
+/// Descriptors for whoever asked for them: a terminal's master over `--console-socket`, a seccomp listener.
+enum ConsoleSocket {
+    static func send(_ descriptor: Int32, to path: String, payload: String = "/dev/ptmx") throws(CommandError) {
+        do throws(SystemError) {
+            let socket = FileDescriptor(
+                owning: try checked("socket") {
+                    Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+                })
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            guard path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
+                throw SystemError("connect to \(path)", errno: ENAMETOOLONG)
+            }
+            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+            try checked("connect to \(path)") {
+                withUnsafePointer(to: &address) {
+                    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                        connect(socket.raw, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                    }
+                }
+            }
+            try checked("send to \(path)") {
+                clinux_send_with_fd(socket.raw, payload, payload.utf8.count, descriptor)
+            }
+        } catch {
+            throw CommandError("cannot hand over a descriptor: \(error)")
+        }
+    }
+}
+
+/// The FIFOs between `create` and `start`.
+enum Gate {
+    struct Ends: ~Copyable {
+        let command: FileDescriptor
+        let status: FileDescriptor
+    }
+
+    /// Both are opened read-write, so that neither side waits for the other to open.
+    static func make(in directory: String) throws(CommandError) -> Ends {
+        do throws(SystemError) {
+            let command = "\(directory)/\(ContainerStore.commandName)"
+            let status = "\(directory)/\(ContainerStore.statusName)"
+            try checked("mkfifo") { mkfifo(command, 0o600) }
+            try checked("mkfifo") { mkfifo(status, 0o600) }
+            return Ends(command: try FileDescriptor(command, O_RDWR), status: try FileDescriptor(status, O_RDWR))
+        } catch {
+            throw CommandError("cannot make the start gate: \(error)")
+        }
+    }
+
+    /// Lets the container go on and waits until it has executed the user's program.
+    static func open(in directory: String) throws(StartFailure) {
+        let command = "\(directory)/\(ContainerStore.commandName)"
+        let status = "\(directory)/\(ContainerStore.statusName)"
+        let gate = try at("start", "cannot start the container") { () throws(SystemError) in
+            // Reading first: when our byte arrives the other side may be gone in a moment.
+            let reader = try FileDescriptor(status, O_RDONLY | O_NONBLOCK)
+            let writer = try FileDescriptor(command, O_WRONLY | O_NONBLOCK)
+            _ = fcntl(reader.raw, F_SETFL, 0)
+            unlink(command)
+            try checked("write") { Glibc.write(writer.raw, "0", 1) }
+            return reader
+        }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = read(gate.raw, &buffer, buffer.count)
+            if count < 0 && errno == EINTR { continue }
+            if count <= 0 { break }
+            bytes += buffer[..<count]
+        }
+        unlink(status)
+        if let start = bytes.firstIndex(of: SetupMessage.failed.rawValue),
+            let failure = StartFailure(packet: bytes[start...])
+        {
+            throw failure
+        }
+        if bytes.first != SetupMessage.executing.rawValue {
+            throw StartFailure(stage: "start", errno: 0, message: "the container's process ended before its start")
+        }
+    }
+}

@@ -1,0 +1,117 @@
+import CLinux
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+import OCI
+
+/// What hooks are told about their container (runtime-spec runtime.md, "State").
+public struct HookContext: Sendable {
+    public var id: String
+    public var bundle: String
+    public var annotations: [String: String]
+
+    public init(id: String, bundle: String, annotations: [String: String]) {
+        self.id = id
+        self.bundle = bundle
+        self.annotations = annotations
+    }
+
+    /// The state document in JSON.
+    func document(pid: pid_t, status: String) -> String {
+        let pairs = annotations.sorted { $0.key < $1.key }.map { "\(JSONText.quote($0)):\(JSONText.quote($1))" }
+        return "{\"ociVersion\":\(JSONText.quote(HookContext.ociVersion)),\"id\":\(JSONText.quote(id)),"
+            + "\"status\":\(JSONText.quote(status)),\"pid\":\(pid),\"bundle\":\(JSONText.quote(bundle)),"
+            + "\"annotations\":{\(pairs.joined(separator: ","))}}"
+    }
+
+    /// The version of the runtime specification that this runtime follows.
+    static let ociVersion = "1.2.1"
+}
+
+enum JSONText {
+    /// A JSON string literal (RFC 8259, section 7).
+    static func quote(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case "\n": result += "\\n"
+            case "\t": result += "\\t"
+            case "\r": result += "\\r"
+            default:
+                if scalar.value < 0x20 {
+                    let hex = String(scalar.value, radix: 16)
+                    result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+                } else {
+                    result.unicodeScalars.append(scalar)
+                }
+            }
+        }
+        return result + "\""
+    }
+}
+
+/// Runs hooks one after the other; each gets the state document on stdin (runtime-spec config.md, "POSIX-platform
+/// Hooks").
+enum HookRunner {
+    static func run(_ hooks: [RuntimeSpec.Hook]?, kind: String, document: String) throws(StartFailure) {
+        for hook in hooks ?? [] { try run(hook, kind, document) }
+    }
+
+    private static func run(_ hook: RuntimeSpec.Hook, _ kind: String, _ document: String) throws(StartFailure) {
+        var ends: [Int32] = [-1, -1]
+        try at("hook", "cannot run the \(kind) hook \(hook.path)") { () throws(SystemError) in
+            try checked("pipe") { clinux_pipe(&ends) }
+        }
+        let input = FileDescriptor(owning: ends[0])
+        let feed = FileDescriptor(owning: ends[1])
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, input.raw, 0)
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var all = sigset_t()
+        var none = sigset_t()
+        sigfillset(&all)
+        sigemptyset(&none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
+        let arguments = hook.args.flatMap { $0.isEmpty ? nil : $0 } ?? [hook.path]
+        var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+        var envp: [UnsafeMutablePointer<CChar>?] = (hook.env ?? []).map { strdup($0) } + [nil]
+        defer { for pointer in argv + envp { free(pointer) } }
+        var pid: pid_t = 0
+        let result = posix_spawn(&pid, hook.path, &actions, &attributes, &argv, &envp)
+        guard result == 0 else {
+            throw StartFailure(
+                stage: "hook", errno: result,
+                message: "cannot run the \(kind) hook \(hook.path): \(String(cString: strerror(result)))")
+        }
+        let pidfd = try at("hook", "cannot watch the \(kind) hook \(hook.path)") { () throws(SystemError) in
+            try LinuxKernel.Process.openPidfd(pid)
+        }
+        // A pipe takes 64 KiB at once; a hook that doesn't read must not block or kill us.
+        signal(SIGPIPE, SIG_IGN)
+        _ = fcntl(feed.raw, F_SETFL, O_NONBLOCK)
+        _ = write(feed.raw, document, document.utf8.count)
+        _ = consume feed
+        let timeout = hook.timeout.map { Int32(clamping: $0 * 1000) } ?? -1
+        let status = try at("hook", "cannot wait for the \(kind) hook \(hook.path)") { () throws(SystemError) in
+            var descriptor = pollfd(fd: pidfd.raw, events: Int16(POLLIN), revents: 0)
+            let ready = try checked("poll") { poll(&descriptor, 1, timeout) }
+            if ready == 0 { try? LinuxKernel.Process.signal(pidfd: pidfd.raw, SIGKILL) }
+            let status = try LinuxKernel.Process.wait(pidfd: pidfd.raw)
+            if ready == 0 { throw SystemError("it did not end within \(hook.timeout ?? 0) s", errno: ETIMEDOUT) }
+            return status
+        }
+        guard status == .exited(0) else {
+            throw StartFailure(
+                stage: "hook", errno: 0,
+                message: "the \(kind) hook \(hook.path) failed with exit code \(status?.code ?? 255)")
+        }
+    }
+}

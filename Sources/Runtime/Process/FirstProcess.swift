@@ -1,0 +1,311 @@
+import CLinux
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+import OCI
+
+/// The container's first process, from clone3 to the user's program: runs in the child and never returns.
+struct FirstProcess {
+    let launch: ContainerLaunch
+    let created: NamespaceSet
+    let joined: [(kind: NamespaceSet, descriptor: Int32)]
+    let root: Int32
+    let binds: [Int: Int32]
+    let seccomp: SeccompFilter?
+    var channel: SetupChannel
+
+    private var linux: RuntimeSpec.Linux { launch.spec.linux ?? RuntimeSpec.Linux() }
+    private var usesUserNamespace: Bool { created.contains(.user) || joined.contains { $0.kind == .user } }
+
+    mutating func run() -> Never {
+        do {
+            try setUp()
+        } catch {
+            channel.fail(error)
+        }
+    }
+
+    private mutating func setUp() throws(StartFailure) -> Never {
+        guard let process = launch.spec.process else {
+            throw StartFailure(stage: "config", errno: EINVAL, message: "the configuration has no process")
+        }
+        umask(0)
+        try launch.cgroup.enterLegacy()
+        try enterNamespaces()
+        if created.contains(.user) || launch.prepared != nil {
+            channel.send(.namespacesExist)
+            // The runtime has gone: nobody is left to report to.
+            guard channel.waitToProceed() else { _exit(1) }
+        }
+        if usesUserNamespace { try becomeNamespaceRoot() }
+        // Only now: a cgroup namespace shows v1 paths relative to the groups of its maker.
+        if created.contains(.cgroup) {
+            try at("namespace", "cannot make a cgroup namespace") { () throws(SystemError) in
+                try LinuxKernel.Process.unshare(.cgroup)
+            }
+        }
+        setsid()
+        var setup = ChildSetup(
+            channel: channel, process: process, stdio: launch.stdio,
+            preservedDescriptors: launch.preservedDescriptors, noNewKeyring: launch.noNewKeyring)
+        try setup.joinKeyring()
+        let proc = try hostProc()
+        try applyNames()
+        if created.contains(.network) {
+            try at("network", "cannot set the loopback interface up") { () throws(SystemError) in
+                try NetworkInterface.setUp("lo")
+            }
+        }
+        try Sysctl.apply(linux.sysctl ?? [:], proc: proc)
+        let identity = try root >= 0 ? assembleRoot(process, setup, proc) : enterJoinedMounts(process, setup)
+        if let domain = linux.personality { try apply(domain) }
+        let privileges = Privileges(
+            process: process, identity: identity, seccomp: seccomp, hostProc: proc, channel: channel)
+        try privileges.applyHostSettings(includingOutOfMemoryScore: !usesUserNamespace)
+        if root >= 0 { try changeRoot() }
+        if usesUserNamespace || identity.uid != 0 { setup.giveStreams(to: identity.uid) }
+        try finish(process, identity, privileges, &setup)
+    }
+
+    // MARK: Namespaces
+
+    private func enterNamespaces() throws(StartFailure) {
+        // The user namespace first, since it gives the right to enter the others; mounts last, since paths change.
+        for entry in joined.sorted(by: { Self.rank($0.kind) < Self.rank($1.kind) }) where entry.kind != .pid {
+            try at("namespace", "cannot join a namespace") { () throws(SystemError) in
+                try LinuxKernel.Process.enter(entry.descriptor, entry.kind)
+            }
+        }
+    }
+
+    private static func rank(_ kind: NamespaceSet) -> Int { kind == .user ? 0 : kind == .mount ? 2 : 1 }
+
+    private func becomeNamespaceRoot() throws(StartFailure) {
+        try at("user namespace", "cannot become root of the user namespace") { () throws(SystemError) in
+            try LinuxKernel.Process.setGroup(0)
+            try LinuxKernel.Process.setUser(0)
+            // The change of ids made the process dumpable's opposite already; say it again all the same.
+            try LinuxKernel.Process.setDumpable(false)
+        }
+    }
+
+    private func hostProc() throws(StartFailure) -> Int32 {
+        try at("proc", "the runtime needs the host's /proc") { () throws(SystemError) in
+            let proc = try FileDescriptor("/proc", O_RDONLY | O_DIRECTORY)
+            guard try FilesystemType.of(proc.raw) == FilesystemType.proc else {
+                throw SystemError("open /proc", errno: ENOTSUP)
+            }
+            return proc.release()
+        }
+    }
+
+    private func applyNames() throws(StartFailure) {
+        if let name = launch.spec.hostname, !name.isEmpty {
+            try at("hostname", "cannot set the hostname \(name)") { () throws(SystemError) in
+                try checked("sethostname") { sethostname(name, name.utf8.count) }
+            }
+        }
+        if let name = launch.spec.domainname, !name.isEmpty {
+            try at("hostname", "cannot set the domain name \(name)") { () throws(SystemError) in
+                try checked("setdomainname") { setdomainname(name, name.utf8.count) }
+            }
+        }
+    }
+
+    private func apply(_ personality: RuntimeSpec.Personality) throws(StartFailure) {
+        let domains: [String: UInt] = ["LINUX": 0, "LINUX32": 8]
+        guard let domain = domains[personality.domain], personality.flags?.isEmpty ?? true else {
+            throw StartFailure(
+                stage: "personality", errno: EINVAL, message: "unknown personality \(personality.domain)")
+        }
+        try at("personality", "cannot set the personality \(personality.domain)") { () throws(SystemError) in
+            try checked("personality") { clinux_personality(domain) }
+        }
+    }
+
+    // MARK: Root filesystem
+
+    private func assembleRoot(
+        _ process: RuntimeSpec.Process, _ setup: ChildSetup, _ proc: Int32
+    ) throws(StartFailure) -> Identity {
+        let isPrivate = linux.rootfsPropagation?.hasSuffix("private") ?? false
+        try at("rootfs", "cannot place the container's root") { () throws(SystemError) in
+            // Nothing mounted in here may appear on the host.
+            try Mount.setPropagation("/", isPrivate ? .isPrivate : .slave)
+            // On the bundle directory, which the runtime made the working directory: it is there and it is a directory.
+            let bundle = try FileDescriptor(".", clinux_o_path() | O_DIRECTORY)
+            try Mount.attach(root, on: bundle.raw)
+        }
+        var filesystem = RootFilesystem(
+            spec: launch.spec, root: root, binds: binds, userNamespace: usesUserNamespace, cgroup: launch.cgroup,
+            hostProc: proc)
+        try filesystem.assemble()
+        try connectStreams(setup, devpts: filesystem.devpts)
+        let identity = try resolveIdentity(process, root)
+        if launch.createWorkingDirectory { try makeWorkingDirectory(process) }
+        try runContainerHooks()
+        let hidden = HiddenPaths(root: root)
+        try hidden.makeReadOnly(linux.readonlyPaths ?? [])
+        try hidden.hide(linux.maskedPaths ?? [])
+        if launch.spec.root?.readonly ?? false {
+            try at("rootfs", "cannot make the root read-only") { () throws(SystemError) in
+                try Mount.change(root, MountAttributes(set: MountAttributes.readOnly))
+            }
+        }
+        return identity
+    }
+
+    private func connectStreams(_ setup: ChildSetup, devpts: Int32) throws(StartFailure) {
+        switch launch.stdio {
+        case .descriptors(let input, let output, let error):
+            try setup.placeStreams(input, output, error)
+        case .terminal(let width, let height):
+            var instance = devpts
+            if instance < 0 {
+                instance = try at("console", "the container has no /dev/pts") { () throws(SystemError) in
+                    try RootedPath.open("dev/pts", in: root, flags: O_RDONLY | O_DIRECTORY).release()
+                }
+            }
+            let tree = try setup.openTerminal(
+                devpts: instance, width: width, height: height, withMount: true, controlling: !launch.reaper)
+            guard let tree else { return }
+            try at("console", "cannot bind the console to /dev/console") { () throws(SystemError) in
+                let target = try RootedPath.ensure("dev/console", in: root, kind: .file, followLinks: false)
+                try Mount.attach(tree.raw, on: target.raw)
+            }
+        }
+    }
+
+    private func resolveIdentity(
+        _ process: RuntimeSpec.Process, _ root: Int32
+    ) throws(StartFailure) -> Identity {
+        if let request = launch.identity {
+            return try Identity(request, fallback: process.user, root: root)
+        }
+        var identity = Identity(process.user)
+        if !(process.env ?? []).contains(where: { $0.hasPrefix("HOME=") }) { identity.findHome(root: root) }
+        return identity
+    }
+
+    private func makeWorkingDirectory(_ process: RuntimeSpec.Process) throws(StartFailure) {
+        guard process.cwd.hasPrefix("/"), process.cwd != "/" else { return }
+        umask(0o022)
+        defer { umask(0) }
+        try at("chdir", "cannot make the working directory \(process.cwd)") { () throws(SystemError) in
+            do throws(SystemError) {
+                let directory = try RootedPath.ensure(process.cwd, in: root, kind: .directory)
+                var status = stat()
+                try checked("stat") { fstat(directory.raw, &status) }
+                if status.st_mode & S_IFMT != S_IFDIR { throw SystemError("mkdir", errno: ENOTDIR) }
+            } catch {
+                // A magic link (/proc/self/fd/N) is no place to make anything in: chdir will judge it.
+                if error.errno != ELOOP { throw error }
+            }
+        }
+    }
+
+    private func enterJoinedMounts(
+        _ process: RuntimeSpec.Process, _ setup: ChildSetup
+    ) throws(StartFailure) -> Identity {
+        let here = try at("rootfs", "cannot open the joined root") { () throws(SystemError) in
+            try FileDescriptor("/", clinux_o_path() | O_DIRECTORY)
+        }
+        switch launch.stdio {
+        case .descriptors(let input, let output, let error): try setup.placeStreams(input, output, error)
+        case .terminal(let width, let height):
+            let devpts = try at("console", "the container has no /dev/pts") { () throws(SystemError) in
+                try RootedPath.open("dev/pts", in: here.raw, flags: O_RDONLY | O_DIRECTORY)
+            }
+            _ = try setup.openTerminal(
+                devpts: devpts.raw, width: width, height: height, withMount: false,
+                controlling: !launch.reaper)
+        }
+        return try resolveIdentity(process, here.raw)
+    }
+
+    private func changeRoot() throws(StartFailure) {
+        try at("pivot_root", "cannot change to the container's root") { () throws(SystemError) in
+            if launch.noPivot {
+                try checked("fchdir") { fchdir(root) }
+                let top = try FileDescriptor("/", clinux_o_path() | O_DIRECTORY)
+                try Mount.attach(root, on: top.raw)
+                try checked("chroot") { chroot(".") }
+                try checked("chdir") { chdir("/") }
+            } else {
+                try LinuxKernel.Process.pivotRoot(to: root)
+            }
+            switch linux.rootfsPropagation {
+            case "shared": try Mount.change(root, propagation: .shared)
+            case "rshared": try Mount.change(root, propagation: .shared, recursive: true)
+            case "slave": try Mount.change(root, propagation: .slave)
+            case "rslave": try Mount.change(root, propagation: .slave, recursive: true)
+            case "unbindable": try Mount.change(root, propagation: .unbindable)
+            case "runbindable": try Mount.change(root, propagation: .unbindable, recursive: true)
+            default: break
+            }
+        }
+    }
+
+    // MARK: The end
+
+    private func runContainerHooks() throws(StartFailure) {
+        guard let context = launch.hooks, let hooks = launch.spec.hooks?.createContainer else { return }
+        try HookRunner.run(
+            hooks, kind: "createContainer", document: context.document(pid: getpid(), status: "creating"))
+    }
+
+    private mutating func finish(
+        _ process: RuntimeSpec.Process, _ identity: Identity, _ privileges: Privileges, _ setup: inout ChildSetup
+    ) throws(StartFailure) -> Never {
+        var extra: [Int32] = launch.gate.map { [$0.command, $0.status] } ?? []
+        try setup.closeDescriptors(keeping: &extra)
+        channel = setup.channel
+        let entered = try setup.enterWorkingDirectory()
+        try Privileges(
+            process: process, identity: identity, seccomp: seccomp, hostProc: -1, channel: channel
+        ).drop()
+        if !entered, case let again = try setup.enterWorkingDirectory(), !again {
+            throw StartFailure(
+                stage: "chdir", errno: EACCES,
+                message: "cannot change to the working directory \(process.cwd): permission denied")
+        }
+        try setup.verifyWorkingDirectory()
+        let environment = setup.environment(home: identity.home)
+        let executable = try Executable(process, environment: environment)
+        if !extra.isEmpty { waitAtGate(command: extra[0], status: extra[1]) }
+        if let context = launch.hooks, let hooks = launch.spec.hooks?.startContainer {
+            try HookRunner.run(
+                hooks, kind: "startContainer", document: context.document(pid: getpid(), status: "created"))
+        }
+        try privileges.loadLateFilter()
+        let channel = self.channel
+        if launch.reaper {
+            var terminal = false
+            if case .terminal = launch.stdio { terminal = true }
+            try at("reaper", "cannot fork the user's process") { () throws(SystemError) in
+                try Reaper.run(statusDescriptor: channel.descriptor, terminal: terminal) {
+                    channel.send(.executing)
+                    channel.fail(executable.execute())
+                }
+            }
+        }
+        LinuxKernel.Process.resetSignals()
+        channel.send(.executing)
+        channel.fail(executable.execute())
+    }
+
+    /// `create` ends here; what follows is `start`'s to hear.
+    private mutating func waitAtGate(command: Int32, status: Int32) {
+        channel.send(.waiting)
+        close(channel.descriptor)
+        channel.descriptor = status
+        var byte: UInt8 = 0
+        while true {
+            let count = read(command, &byte, 1)
+            if count == 1 { break }
+            if count < 0 && errno == EINTR { continue }
+            _exit(1)
+        }
+        close(command)
+    }
+}

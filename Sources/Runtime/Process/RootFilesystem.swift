@@ -1,0 +1,179 @@
+import CLinux
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+import OCI
+
+/// Assembles the container's root filesystem in the child, in its own mount namespace and before `pivot_root`.
+///
+/// The image under the root is hostile: every target is resolved by the kernel inside the root and mounted on through
+/// its descriptor (CVE-2021-30465, CVE-2023-27561, CVE-2025-31133).
+struct RootFilesystem {
+    let spec: RuntimeSpec
+    /// The root mount.
+    let root: Int32
+    /// Detached trees for bind mounts by index of the mount.
+    let binds: [Int: Int32]
+    /// Whether the process is in a new user namespace, where device nodes can't be made.
+    let userNamespace: Bool
+    /// Where the cgroup hierarchies are on the host.
+    let cgroup: CgroupPlacement
+    /// The host's /proc, opened before anything of the container's could be in its place.
+    let hostProc: Int32
+    /// Root of the container's own devpts instance, where it mounts one; -1 else.
+    private(set) var devpts: Int32 = -1
+
+    init(
+        spec: RuntimeSpec, root: Int32, binds: [Int: Int32], userNamespace: Bool, cgroup: CgroupPlacement,
+        hostProc: Int32
+    ) {
+        self.spec = spec
+        self.root = root
+        self.binds = binds
+        self.userNamespace = userNamespace
+        self.cgroup = cgroup
+        self.hostProc = hostProc
+    }
+
+    mutating func assemble() throws(StartFailure) {
+        let mounts = spec.mounts ?? []
+        try refuseLinkedDirectories(mounts)
+        var deviceMount = false
+        for (index, mount) in mounts.enumerated() {
+            let destination = normalized(mount.destination)
+            if destination == "dev" && binds[index] == nil { deviceMount = true }
+            try self.mount(mount, destination, tree: binds[index])
+        }
+        if deviceMount || !mounts.contains(where: { normalized($0.destination) == "dev" }) {
+            try Devices(spec: spec, root: root, userNamespace: userNamespace).make()
+        }
+    }
+
+    /// A destination without leading, trailing and doubled slashes; empty for the root itself.
+    private func normalized(_ path: String) -> String {
+        path.split(separator: "/").filter { $0 != "." }.joined(separator: "/")
+    }
+
+    /// `/proc`, `/sys`, `/dev` and `/etc` of an image have to be real directories (or absent) when something is mounted
+    /// on or below them (CVE-2023-27561, CVE-2023-28642).
+    private func refuseLinkedDirectories(_ mounts: [RuntimeSpec.Mount]) throws(StartFailure) {
+        var checked: [Substring] = []
+        for mount in mounts {
+            guard let first = mount.destination.split(separator: "/").first,
+                first == "proc" || first == "sys" || first == "dev" || first == "etc", !checked.contains(first)
+            else { continue }
+            checked.append(first)
+            var status = stat()
+            if fstatat(root, String(first), &status, AT_SYMLINK_NOFOLLOW) < 0 { continue }
+            guard status.st_mode & S_IFMT == S_IFDIR else {
+                throw StartFailure(
+                    stage: "mount", errno: ENOTDIR,
+                    message: "/\(first) in the container's root is not a directory (a link or a file): "
+                        + "refusing to mount on it")
+            }
+        }
+    }
+
+    private mutating func mount(
+        _ mount: RuntimeSpec.Mount, _ destination: String, tree: Int32?
+    ) throws(StartFailure) {
+        let options = MountOptions(mount.options ?? [])
+        if let tree { return try attachBind(mount, destination, tree) }
+        let type = mount.type ?? "none"
+        if type == "cgroup" || type == "cgroup2" {
+            return try CgroupMount(cgroup: cgroup, root: root).mount(on: destination, options)
+        }
+        // Kernel filesystems go on ordinary directories only: a link would put them where the image wants.
+        let kernelFilesystem = type != "tmpfs" && !destination.isEmpty
+        let target = try at("mount", "cannot make the mount point \(mount.destination)") { () throws(SystemError) in
+            try RootedPath.ensure(destination, in: root, kind: .directory, followLinks: !kernelFilesystem)
+        }
+        if type != "proc" { try refuseProcfs(target.raw, mount.destination) }
+        let mounted = try at("mount", "cannot mount \(type) on \(mount.destination)") { () throws(SystemError) in
+            try filesystem(type, mount, options, on: target.raw)
+        }
+        if options.copyUp {
+            try at("mount", "cannot copy \(mount.destination) into its tmpfs") { () throws(SystemError) in
+                try CopyUp.copy(from: target.raw, to: mounted.raw)
+            }
+        }
+        try at("mount", "cannot mount \(type) on \(mount.destination)") { () throws(SystemError) in
+            if options.copyUp && options.attributes.set & MountAttributes.readOnly != 0 {
+                try Mount.change(mounted.raw, MountAttributes(set: MountAttributes.readOnly))
+            }
+            if let propagation = options.propagation {
+                try Mount.change(mounted.raw, propagation: propagation, recursive: options.recursivePropagation)
+            }
+            try Mount.attach(mounted.raw, on: target.raw)
+        }
+        // It stays open for the console; exec closes it.
+        if type == "devpts" { devpts = (consume mounted).release() }
+    }
+
+    private func filesystem(
+        _ type: String, _ mount: RuntimeSpec.Mount, _ options: MountOptions, on target: Int32
+    ) throws(SystemError) -> FileDescriptor {
+        let context = try FilesystemContext(type)
+        if let source = mount.source, !source.isEmpty { try context.set("source", source) }
+        var mode = false
+        for option in options.data {
+            // Every devpts is an instance of its own since Linux 4.7.
+            if type == "devpts" && option == "newinstance" { continue }
+            if option.hasPrefix("mode=") { mode = true }
+            // A gid that isn't mapped (tty in a small user namespace) can't own anything.
+            if userNamespace && type == "devpts" && option.hasPrefix("gid=") && !isMapped(option.dropFirst(4)) {
+                continue
+            }
+            try context.set(option: option)
+        }
+        if type == "tmpfs" && !mode {
+            // A tmpfs over an existing directory looks like it, as with runc.
+            var status = stat()
+            try checked("stat") { fstat(target, &status) }
+            try context.set("mode", String(status.st_mode & 0o7777, radix: 8))
+        }
+        var attributes = options.attributes.set | options.recursiveAttributes.set
+        if options.copyUp { attributes &= ~MountAttributes.readOnly }
+        return try context.mount(attributes: attributes)
+    }
+
+    private func isMapped(_ gid: Substring) -> Bool {
+        guard let gid = UInt32(gid) else { return true }
+        return (spec.linux?.gidMappings ?? []).contains {
+            gid >= $0.containerID && UInt64(gid) < UInt64($0.containerID) + UInt64($0.size)
+        }
+    }
+
+    private func attachBind(
+        _ mount: RuntimeSpec.Mount, _ destination: String, _ tree: Int32
+    ) throws(StartFailure) {
+        try at("mount", "cannot bind \(mount.source ?? "") to \(mount.destination)") { () throws(SystemError) in
+            var status = stat()
+            try checked("stat") { fstat(tree, &status) }
+            let kind: RootedPath.Kind = status.st_mode & S_IFMT == S_IFDIR ? .directory : .file
+            if destination.isEmpty { throw SystemError("mount over the root", errno: EINVAL) }
+            let target = try RootedPath.ensure(destination, in: root, kind: kind)
+            if try FilesystemType.of(target.raw) == FilesystemType.proc, !Self.bindableInProc.contains(destination) {
+                throw SystemError("it is inside procfs", errno: EPERM)
+            }
+            try Mount.attach(tree, on: target.raw)
+        }
+    }
+
+    /// Mounting over parts of procfs would blind the kernel's own checks (LSM attributes, sysctls: CVE-2019-16884,
+    /// CVE-2025-52881); these files are what container managers legitimately replace (lxcfs).
+    private static let bindableInProc: Set<String> = [
+        "proc/cpuinfo", "proc/diskstats", "proc/meminfo", "proc/stat", "proc/swaps", "proc/uptime", "proc/loadavg",
+        "proc/slabinfo", "proc/net/dev", "proc/sys/kernel/ns_last_pid", "proc/sys/crypto/fips_enabled", "proc",
+    ]
+
+    private func refuseProcfs(_ target: Int32, _ destination: String) throws(StartFailure) {
+        let type = try at("mount", "cannot look at \(destination)") { () throws(SystemError) in
+            try FilesystemType.of(target)
+        }
+        guard type != FilesystemType.proc else {
+            throw StartFailure(
+                stage: "mount", errno: EPERM, message: "cannot mount on \(destination): it is inside procfs")
+        }
+    }
+}

@@ -1,0 +1,172 @@
+import CLinux
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+
+/// Runs a step of the setup; its failure becomes a sentence with the stage's name.
+@discardableResult
+func at<T: ~Copyable>(
+    _ stage: String, _ sentence: @autoclosure () -> String, _ body: () throws(SystemError) -> T
+) throws(StartFailure) -> T {
+    do {
+        return try body()
+    } catch {
+        throw StartFailure(stage: stage, errno: error.errno, message: "\(sentence()): \(error)")
+    }
+}
+
+/// What travels on the setup socket, a `SOCK_SEQPACKET` pair: one packet is one byte of kind and a payload. Both ends are
+/// close-on-exec, so that the runtime reads end of file when the user's program has been executed.
+enum SetupMessage: UInt8 {
+    /// child → runtime: the namespaces exist; the child waits for `proceed`.
+    case namespacesExist = 0x4e  // N
+    /// runtime → child.
+    case proceed = 0x43  // C
+    /// child → runtime: with the pseudo-terminal's master as descriptor.
+    case terminal = 0x54  // T
+    /// child → runtime: with the seccomp listener as descriptor.
+    case seccompListener = 0x4c  // L
+    /// child → runtime: everything is done up to the gate between `create` and `start`.
+    case waiting = 0x47  // G
+    /// The user's process → runtime: it is about to execute the program. The kernel adds its pid (SCM_CREDENTIALS).
+    case executing = 0x55  // U
+    /// child → runtime: errno (four bytes, native), stage, a zero byte, the sentence.
+    case failed = 0x46  // F
+}
+
+/// The child's side.
+struct SetupChannel {
+    var descriptor: Int32
+
+    func send(_ message: SetupMessage, passing passed: Int32 = -1) {
+        var byte = message.rawValue
+        if passed < 0 {
+            // write, not sendmsg: the narrowest seccomp policies still allow it.
+            while write(descriptor, &byte, 1) < 0 && errno == EINTR {}
+        } else {
+            _ = clinux_send_with_fd(descriptor, &byte, 1, passed)
+        }
+    }
+
+    /// Waits for the runtime; false when it has gone.
+    func waitToProceed() -> Bool {
+        var byte: UInt8 = 0
+        while true {
+            let count = read(descriptor, &byte, 1)
+            if count < 0 && errno == EINTR { continue }
+            return count == 1 && byte == SetupMessage.proceed.rawValue
+        }
+    }
+
+    /// Reports the failure and ends the process.
+    func fail(_ failure: StartFailure) -> Never {
+        var packet: [UInt8] = [SetupMessage.failed.rawValue]
+        withUnsafeBytes(of: failure.errno) { packet.append(contentsOf: $0) }
+        packet.append(contentsOf: failure.stage.utf8)
+        packet.append(0)
+        // A packet (or a write to a FIFO, PIPE_BUF) is atomic up to 4096 bytes.
+        packet.append(contentsOf: failure.message.utf8.prefix(4096 - packet.count))
+        while write(descriptor, packet, packet.count) < 0 && errno == EINTR {}
+        _exit(1)
+    }
+}
+
+extension StartFailure {
+    /// Reads what `SetupChannel.fail` wrote.
+    init?(packet: some RandomAccessCollection<UInt8>) {
+        let bytes = Array(packet)
+        guard bytes.count > 5, bytes[0] == SetupMessage.failed.rawValue,
+            let zero = bytes[5...].firstIndex(of: 0)
+        else { return nil }
+        let number = bytes[1..<5].withUnsafeBytes { $0.loadUnaligned(as: Int32.self) }
+        self.init(
+            stage: String(decoding: bytes[5..<zero], as: UTF8.self), errno: number,
+            message: String(decoding: bytes[(zero + 1)...], as: UTF8.self))
+    }
+}
+
+/// The runtime's side: collects what the child says.
+struct SetupListener: ~Copyable {
+    private let socket: FileDescriptor
+    var terminal: FileDescriptor?
+    var seccompListener: FileDescriptor?
+    private(set) var userPid: pid_t = 0
+
+    /// How the setup ended.
+    enum Outcome {
+        case executed
+        case waiting
+    }
+
+    /// - Returns: the listener and the child's end, which the caller closes after the clone.
+    static func pair() throws(StartFailure) -> SetupPair {
+        var ends: [Int32] = [-1, -1]
+        let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        try at("setup", "cannot make the setup socket") { () throws(SystemError) in
+            try checked("socketpair") { socketpair(AF_UNIX, type, 0, &ends) }
+            var yes: Int32 = 1
+            try checked("SO_PASSCRED") {
+                setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &yes, socklen_t(MemoryLayout<Int32>.size))
+            }
+        }
+        return SetupPair(
+            listener: SetupListener(socket: FileDescriptor(owning: ends[0])), child: FileDescriptor(owning: ends[1]))
+    }
+
+    private init(socket: consuming FileDescriptor) { self.socket = socket }
+
+    func proceed() {
+        var byte = SetupMessage.proceed.rawValue
+        _ = write(socket.raw, &byte, 1)
+    }
+
+    /// Reads until the user's program runs or the child waits at the gate, calling `namespacesExist` where the child
+    /// asks for it.
+    mutating func run(
+        namespacesExist: () throws(StartFailure) -> Void
+    ) throws(StartFailure) -> Outcome {
+        while true {
+            var bytes = [UInt8](repeating: 0, count: 4096)
+            var passed: Int32 = -1
+            var pid: pid_t = 0
+            let count = clinux_receive_with_fd(socket.raw, &bytes, bytes.count, &passed, &pid)
+            if count < 0 {
+                if errno == EINTR { continue }
+                throw StartFailure(stage: "setup", errno: errno, message: "the setup socket failed")
+            }
+            if count == 0 {
+                if userPid != 0 { return .executed }
+                throw StartFailure(
+                    stage: "setup", errno: 0,
+                    message: "the container's first process was killed while it was being set up "
+                        + "(is its memory or pids limit too low?)")
+            }
+            let descriptor: FileDescriptor? = passed >= 0 ? FileDescriptor(owning: passed) : nil
+            switch SetupMessage(rawValue: bytes[0]) {
+            case .namespacesExist:
+                try namespacesExist()
+                proceed()
+            case .terminal:
+                terminal = consume descriptor
+            case .seccompListener:
+                seccompListener = consume descriptor
+            case .waiting:
+                return .waiting
+            case .executing:
+                userPid = pid
+            case .failed:
+                throw StartFailure(packet: bytes[..<count])
+                    ?? StartFailure(stage: "setup", errno: 0, message: "the setup failed without saying why")
+            case .proceed, nil:
+                throw StartFailure(stage: "setup", errno: EPROTO, message: "the setup socket carried nonsense")
+            }
+        }
+    }
+}
+
+struct SetupPair: ~Copyable {
+    var listener: SetupListener
+    let child: FileDescriptor
+
+    consuming func takeListener() -> SetupListener { listener }
+}
