@@ -54,10 +54,28 @@ public struct CgroupLayout: Sendable, Equatable {
 
     /// Reads this host's layout from `/proc/self/mountinfo` and `cgroup.controllers`.
     public static func detect() throws(CgroupError) -> CgroupLayout {
-        guard let mounts = CgroupFile.read("/proc/self/mountinfo") else {
+        guard let bytes = CgroupFile.readBytes("/proc/self/mountinfo") else {
             throw CgroupError("cannot read /proc/self/mountinfo: is /proc mounted?", errno: errno)
         }
-        return detect(mountinfo: mounts) { CgroupFile.read($0 + "/cgroup.controllers") ?? "" }
+        return detect(mountinfo: linesThatMentionCgroups(bytes)) { CgroupFile.read($0 + "/cgroup.controllers") ?? "" }
+    }
+
+    /// Every container's start reads mountinfo, and hosts have thousands of mounts: only lines that may count are
+    /// taken apart.
+    private static func linesThatMentionCgroups(_ bytes: [UInt8]) -> String {
+        var text = ""
+        (bytes + [0]).withUnsafeBytes { buffer in
+            let start = buffer.baseAddress!.assumingMemoryBound(to: CChar.self)
+            var rest = start
+            while let hit = strstr(rest, " - cgroup") {
+                var first = UnsafePointer(hit)
+                while first > start, first[-1] != 0x0a { first -= 1 }
+                let end = strchr(hit, 0x0a).map { UnsafePointer($0) } ?? start + bytes.count
+                text += String(decoding: UnsafeRawBufferPointer(start: first, count: end - first), as: UTF8.self) + "\n"
+                rest = end
+            }
+        }
+        return text
     }
 
     /// The layout that a mountinfo text describes; `controllers` gives the content of `cgroup.controllers` at a v2

@@ -105,7 +105,19 @@ public enum DeviceFilter {
             }
             return
         }
-        let code = instructions(rules)
+        try attach(instructions(rules), to: directory, replacing: present)
+    }
+
+    /// Attaches a program that allows everything.
+    static func attachPermissive(to directory: borrowing FileDescriptor) throws(CgroupError) {
+        let present = try attachedPrograms(directory)
+        guard present.isEmpty else { return }
+        try attach([.set(0, 1), .exit], to: directory, replacing: [])
+    }
+
+    private static func attach(
+        _ code: [UInt64], to directory: borrowing FileDescriptor, replacing present: [Program]
+    ) throws(CgroupError) {
         let program = code.withUnsafeBytes { clinux_bpf_load_device($0.baseAddress, UInt32(code.count), nil, 0) }
         guard program >= 0 else { throw failure("load a device program") }
         defer { close(program) }
