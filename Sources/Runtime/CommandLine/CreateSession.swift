@@ -79,7 +79,7 @@ struct CreateSession {
         guard var resources = spec.linux?.resources, let rules = resources.devices, !rules.isEmpty else {
             return spec.linux?.resources
         }
-        resources.devices = rules + DeviceFilter.containerDefault
+        resources.devices = rules + DeviceFilter.containerDefault.filter(\.allow)
         return resources
     }
 

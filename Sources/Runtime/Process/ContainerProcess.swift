@@ -26,10 +26,18 @@ public enum ContainerProcess {
             try LinuxKernel.Process.setDumpable(false)
         }
         let pair = try SetupListener.pair()
-        let side = try at("clone", "cannot make the container's first process") { () throws(SystemError) in
-            // The cgroup namespace comes later, after the process is in its cgroups.
-            try LinuxKernel.Process.clone(
-                preparation.created.subtracting(.cgroup), intoCgroup: launch.cgroup.unified)
+        // The cgroup namespace comes later, after the process is in its cgroups; with a user namespace all others but
+        // the pid namespace do, since they are to belong to its root.
+        var namespaces = preparation.created.subtracting([.cgroup, .time])
+        if namespaces.contains(.user) { namespaces.formIntersection([.user, .pid]) }
+        let side = try TimeNamespace.with(
+            preparation.created.contains(.time) ? linux.timeOffsets ?? [:] : nil
+        ) { () throws(StartFailure) in
+            try PidNamespace.pointing(preparation.joined) { () throws(StartFailure) in
+                try at("clone", "cannot make the container's first process") { () throws(SystemError) in
+                    try LinuxKernel.Process.clone(namespaces, intoCgroup: launch.cgroup.unified)
+                }
+            }
         }
         switch consume side {
         case .child:
@@ -40,11 +48,9 @@ public enum ContainerProcess {
         case .parent(let pid, let pidfd):
             var listener = pair.takeListener()
             do {
-                let outcome = try listener.run { () throws(StartFailure) in
-                    if preparation.created.contains(.user) {
-                        try UserNamespace.map(pid, uids: linux.uidMappings ?? [], gids: linux.gidMappings ?? [])
-                        if let score = launch.spec.process?.oomScoreAdj { try setScore(score, of: pid) }
-                    }
+                let outcome = try listener.run { (pid) throws(StartFailure) in
+                    try UserNamespace.map(pid, uids: linux.uidMappings ?? [], gids: linux.gidMappings ?? [])
+                } namespacesExist: { (pid) throws(StartFailure) in
                     try launch.prepared?(pid)
                 }
                 return StartedProcess(
@@ -78,7 +84,7 @@ public enum ContainerProcess {
         case .parent(let pid, let pidfd):
             var listener = pair.takeListener()
             do {
-                _ = try listener.run {}
+                _ = try listener.run()
                 return StartedProcess(
                     pid: pid, userPid: pid, pidfd: pidfd, root: nil, terminal: listener.terminal.take(),
                     seccompListener: listener.seccompListener.take())
@@ -108,20 +114,14 @@ public enum ContainerProcess {
         return result
     }
 
-    /// A pid namespace is entered by children only, so the runtime points its children there for one clone: that saves
-    /// the intermediate process which others need.
     private static func cloneIntoPidNamespace(
         of entry: ContainerEntry, _ namespaces: NamespaceSet
     ) throws(StartFailure) -> LinuxKernel.Process.Side {
-        try at("clone", "cannot make a process in the container") { () throws(SystemError) in
-            guard namespaces.contains(.pid) else {
-                return try LinuxKernel.Process.clone([], intoCgroup: entry.cgroup.unified)
+        let joined = namespaces.contains(.pid) ? [(kind: NamespaceSet.pid, descriptor: entry.target)] : []
+        return try PidNamespace.pointing(joined) { () throws(StartFailure) in
+            try at("clone", "cannot make a process in the container") { () throws(SystemError) in
+                try LinuxKernel.Process.clone([], intoCgroup: entry.cgroup.unified)
             }
-            let own = try FileDescriptor("/proc/self/ns/pid", O_RDONLY)
-            try LinuxKernel.Process.enter(entry.target, .pid)
-            // In the child this changes nothing but where its own children would go, before it can have any.
-            defer { try? LinuxKernel.Process.enter(own.raw, .pid) }
-            return try LinuxKernel.Process.clone([], intoCgroup: entry.cgroup.unified)
         }
     }
 
@@ -132,13 +132,6 @@ public enum ContainerProcess {
         } catch {
             throw StartFailure(stage: "seccomp", errno: EINVAL, message: error.message)
         }
-    }
-
-    private static func setScore(_ score: Int, of pid: pid_t) throws(StartFailure) {
-        let proc = try at("oom_score_adj", "cannot open /proc") { () throws(SystemError) in
-            try FileDescriptor("/proc", clinux_o_path() | O_DIRECTORY)
-        }
-        try Privileges.setOutOfMemoryScore(score, String(pid), proc.raw)
     }
 
     /// Leaves no process behind.

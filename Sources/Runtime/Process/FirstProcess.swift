@@ -31,18 +31,11 @@ struct FirstProcess {
         }
         umask(0)
         try launch.cgroup.enterLegacy()
-        try enterNamespaces()
-        if created.contains(.user) || launch.prepared != nil {
+        try enterNamespaces(process)
+        if launch.prepared != nil {
             channel.send(.namespacesExist)
             // The runtime has gone: nobody is left to report to.
             guard channel.waitToProceed() else { _exit(1) }
-        }
-        if usesUserNamespace { try becomeNamespaceRoot() }
-        // Only now: a cgroup namespace shows v1 paths relative to the groups of its maker.
-        if created.contains(.cgroup) {
-            try at("namespace", "cannot make a cgroup namespace") { () throws(SystemError) in
-                try LinuxKernel.Process.unshare(.cgroup)
-            }
         }
         setsid()
         var setup = ChildSetup(
@@ -69,12 +62,33 @@ struct FirstProcess {
 
     // MARK: Namespaces
 
-    private func enterNamespaces() throws(StartFailure) {
+    private func enterNamespaces(_ process: RuntimeSpec.Process) throws(StartFailure) {
+        if usesUserNamespace, let score = process.oomScoreAdj {
+            // While the ids are the host's, which own the file as long as the process isn't dumpable. In a new user
+            // namespace they are unmapped but still root's.
+            let proc = try hostProc()
+            defer { close(proc) }
+            try Privileges.setOutOfMemoryScore(score, "self", proc)
+        }
         // The user namespace first, since it gives the right to enter the others; mounts last, since paths change.
         for entry in joined.sorted(by: { Self.rank($0.kind) < Self.rank($1.kind) }) where entry.kind != .pid {
             try at("namespace", "cannot join a namespace") { () throws(SystemError) in
                 try LinuxKernel.Process.enter(entry.descriptor, entry.kind)
             }
+            if entry.kind == .user { try becomeNamespaceRoot() }
+        }
+        if created.contains(.user) {
+            channel.send(.needsMapping)
+            guard channel.waitToProceed() else { _exit(1) }
+            try becomeNamespaceRoot()
+        }
+        // A cgroup namespace shows v1 paths relative to the groups of its maker: only now that it is in its own. What
+        // belongs to a user namespace has to be made inside it.
+        var rest = created.intersection(.cgroup)
+        if usesUserNamespace { rest.formUnion(created.subtracting([.user, .pid, .time])) }
+        guard !rest.isEmpty else { return }
+        try at("namespace", "cannot make the container's namespaces") { () throws(SystemError) in
+            try LinuxKernel.Process.unshare(rest)
         }
     }
 

@@ -18,6 +18,8 @@ func at<T: ~Copyable>(
 /// What travels on the setup socket, a `SOCK_SEQPACKET` pair: one packet is one byte of kind and a payload. Both ends are
 /// close-on-exec, so that the runtime reads end of file when the user's program has been executed.
 enum SetupMessage: UInt8 {
+    /// child → runtime: it is in its new user namespace and waits for the id mappings, then for `proceed`.
+    case needsMapping = 0x4d  // M
     /// child → runtime: the namespaces exist; the child waits for `proceed`.
     case namespacesExist = 0x4e  // N
     /// runtime → child.
@@ -120,10 +122,11 @@ struct SetupListener: ~Copyable {
         _ = write(socket.raw, &byte, 1)
     }
 
-    /// Reads until the user's program runs or the child waits at the gate, calling `namespacesExist` where the child
-    /// asks for it.
+    /// Reads until the user's program runs or the child waits at the gate, calling `needsMapping` and `namespacesExist`
+    /// where the child asks for it, with its host pid.
     mutating func run(
-        namespacesExist: () throws(StartFailure) -> Void
+        needsMapping: (pid_t) throws(StartFailure) -> Void = { _ in },
+        namespacesExist: (pid_t) throws(StartFailure) -> Void = { _ in }
     ) throws(StartFailure) -> Outcome {
         while true {
             var bytes = [UInt8](repeating: 0, count: 4096)
@@ -143,8 +146,11 @@ struct SetupListener: ~Copyable {
             }
             let descriptor: FileDescriptor? = passed >= 0 ? FileDescriptor(owning: passed) : nil
             switch SetupMessage(rawValue: bytes[0]) {
+            case .needsMapping:
+                try needsMapping(pid)
+                proceed()
             case .namespacesExist:
-                try namespacesExist()
+                try namespacesExist(pid)
                 proceed()
             case .terminal:
                 terminal = consume descriptor
