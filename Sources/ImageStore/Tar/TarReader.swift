@@ -4,6 +4,7 @@ final class TarReader {
     typealias Source = () throws -> UnsafeRawBufferPointer?
 
     private let source: Source
+    private let passOver: ((Int64) throws -> Void)?
     private let limits: UnpackLimits
     private var window = UnsafeRawBufferPointer(start: nil, count: 0)
     private let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: TarHeader.size, alignment: 16)
@@ -11,9 +12,13 @@ final class TarReader {
     private var remaining: Int64 = 0
     private var padding: Int64 = 0
     private(set) var entryCount = 0
+    /// How many bytes of the stream have been read: after ``next()``, where the entry's content begins.
+    private(set) var position: Int64 = 0
 
-    init(limits: UnpackLimits, source: @escaping Source) {
+    /// - Parameter skip: passes over bytes that `source` would give next, where the stream can; else they are read.
+    init(limits: UnpackLimits, skip: ((Int64) throws -> Void)? = nil, source: @escaping Source) {
         self.limits = limits
+        passOver = skip
         self.source = source
     }
 
@@ -295,11 +300,19 @@ final class TarReader {
     }
 
     private func consume(_ count: Int) {
+        position += Int64(count)
         window = UnsafeRawBufferPointer(rebasing: window[count...])
     }
 
     private func skip(_ count: Int64) throws {
         var left = count
+        if let passOver, left > Int64(window.count) {
+            left -= Int64(window.count)
+            consume(window.count)
+            try passOver(left)
+            position += left
+            return
+        }
         while left > 0 {
             let piece = try available(left)
             consume(piece.count)

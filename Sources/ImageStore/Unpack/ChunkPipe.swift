@@ -30,6 +30,8 @@ final class ChunkPipe: @unchecked Sendable {
     private var end: Result<Void, any Error>?
     private var isCancelled = false
 
+    static func makeChunk() -> Chunk { Chunk(capacity: chunkBytes) }
+
     init(chunks: Int = 8) {
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(changed, nil)
