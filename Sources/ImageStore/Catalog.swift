@@ -1,64 +1,54 @@
 import Database
-import FoundationEssentials
 import OCI
 import Synchronization
 
 /// The store's records: in the state database, and a copy of them in memory that every reader uses.
 final class Catalog: Sendable {
-    static let schema = """
-        CREATE TABLE layers (
-            chain_id TEXT PRIMARY KEY,
-            parent TEXT REFERENCES layers(chain_id),
-            diff_id TEXT NOT NULL,
-            size INTEGER NOT NULL
-        ) STRICT;
-        CREATE INDEX layers_by_parent ON layers(parent);
-        CREATE TABLE images (
-            id TEXT PRIMARY KEY,
-            manifest TEXT NOT NULL,
-            config TEXT NOT NULL,
-            chain_id TEXT REFERENCES layers(chain_id),
-            last_tagged INTEGER NOT NULL
-        ) STRICT;
-        CREATE INDEX images_by_chain ON images(chain_id);
-        CREATE TABLE image_layers (
-            image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
-            position INTEGER NOT NULL,
-            chain_id TEXT NOT NULL REFERENCES layers(chain_id),
-            blob TEXT NOT NULL,
-            PRIMARY KEY (image, position)
-        ) STRICT, WITHOUT ROWID;
-        CREATE TABLE image_names (
-            name TEXT PRIMARY KEY,
-            image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
-        ) STRICT, WITHOUT ROWID;
-        CREATE INDEX image_names_by_image ON image_names(image);
-        CREATE TABLE layer_owners (
-            owner TEXT PRIMARY KEY,
-            chain_id TEXT NOT NULL REFERENCES layers(chain_id)
-        ) STRICT, WITHOUT ROWID;
-        CREATE INDEX layer_owners_by_chain ON layer_owners(chain_id);
-        """
-
-    struct LayerRecord: Sendable {
+    struct LayerRecord: Sendable, Hashable {
+        let chainID: Digest
         let parent: Digest?
         let diffID: Digest
+        /// Sum of the files' sizes, in bytes.
         let size: Int64
     }
 
-    private struct State: Sendable {
+    struct State: Sendable {
         var images: [Digest: Image] = [:]
         var layers: [Digest: LayerRecord] = [:]
         /// Full names, with a tag or a digest, to image IDs.
         var names: [ImageReference: Digest] = [:]
+        /// How many operations need a layer or blob that nothing recorded needs yet.
+        var leases: [Digest: Int] = [:]
+
+        func chain(endingIn chainID: Digest?) -> [Digest] {
+            var result: [Digest] = []
+            var next = chainID
+            while let current = next, let layer = layers[current] {
+                result.append(current)
+                next = layer.parent
+            }
+            return result
+        }
     }
 
     let database: Database
-    private let state = Mutex(State())
+    private let state: Mutex<State>
+    /// Held by whatever changes records and the files that belong to them; readers never wait for it.
+    private let mutation = Mutex(())
 
     init(database: Database) throws {
         self.database = database
+        state = Mutex(try database.read { try CatalogRows.load($0) })
     }
+
+    /// Runs `body` while nothing else changes records or their files.
+    func mutate<Result: Sendable>(_ body: () throws -> Result) throws -> Result {
+        try mutation.withLock { _ in try body() }
+    }
+
+    // MARK: Reading
+
+    func snapshot() -> State { state.withLock { $0 } }
 
     func images() -> [Image] {
         state.withLock { Array($0.images.values) }.sorted { ($0.created, $0.id) > ($1.created, $1.id) }
@@ -66,32 +56,68 @@ final class Catalog: Sendable {
 
     func image(_ id: Digest) -> Image? { state.withLock { $0.images[id] } }
 
-    func resolve(_ text: String) throws(ImageError) -> Image {
-        let found = state.withLock { state -> Image? in
-            if text.hasPrefix("sha256:"), let id = try? Digest(parsing: text) { return state.images[id] }
-            if let reference = try? ImageReference(parsing: text).withDefaultTag, let id = state.names[reference] {
-                return state.images[id]
+    func layer(_ chainID: Digest) -> LayerRecord? { state.withLock { $0.layers[chainID] } }
+
+    func image(named name: ImageReference) -> Image? {
+        state.withLock { state in state.names[name].flatMap { state.images[$0] } }
+    }
+
+    /// What a user's text names, and whether it named it by ID.
+    func find(_ text: String) throws(ImageError) -> (image: Image, byID: Bool) {
+        let state = snapshot()
+        if text.hasPrefix("sha256:"), let id = try? Digest(parsing: text), let image = state.images[id] {
+            return (image, true)
+        }
+        let reference = try? ImageReference(parsing: text)
+        if let reference, let image = Catalog.named(reference, in: state) { return (image, false) }
+        let prefix = text.hasPrefix("sha256:") ? text.dropFirst(7) : text[...]
+        if !prefix.isEmpty, prefix.utf8.allSatisfy({ (48...57).contains($0) || (97...102).contains($0) }) {
+            let matching = state.images.values.filter { $0.id.hex.hasPrefix(prefix) }
+            if matching.count == 1 { return (matching[0], true) }
+            if matching.count > 1 {
+                throw ImageError(.invalid, "multiple IDs found with provided prefix: \(text)")
             }
+        }
+        if reference == nil, !text.hasPrefix("sha256:"), Digest(hex: text) == nil {
+            do {
+                _ = try ImageReference(parsing: text)
+            } catch {
+                throw ImageError(.invalid, error.description)
+            }
+        }
+        throw ImageError(.notFound, "No such image: \(reference?.withDefaultTag.familiar ?? text)")
+    }
+
+    /// `name:tag@digest` means the digest; the tag is then only for people, as in Docker.
+    private static func named(_ reference: ImageReference, in state: State) -> Image? {
+        if let digest = reference.digest {
+            let name = reference.repository.withDigest(digest)
+            if let id = state.names[name] { return state.images[id] }
             return nil
         }
-        guard let found else { throw ImageError(.notFound, "No such image: \(text)") }
-        return found
+        return state.names[reference.withDefaultTag].flatMap { state.images[$0] }
     }
 
     /// The chain IDs from `chainID` down, uppermost first.
-    func chain(endingIn chainID: Digest) -> [Digest] {
+    func chain(endingIn chainID: Digest?) -> [Digest] { state.withLock { $0.chain(endingIn: chainID) } }
+
+    // MARK: Leases
+
+    /// Keeps garbage collection from what an operation is about to need. Ended by ``release(_:)``.
+    func lease(_ digests: [Digest]) {
         state.withLock { state in
-            var result: [Digest] = []
-            var next: Digest? = chainID
-            while let current = next {
-                result.append(current)
-                next = state.layers[current]?.parent
-            }
-            return result
+            for digest in digests { state.leases[digest, default: 0] += 1 }
         }
     }
 
-    func history(of image: Image) -> [ImageHistoryEntry] { [] }
+    func release(_ digests: [Digest]) {
+        state.withLock { state in
+            for digest in digests {
+                let left = (state.leases[digest] ?? 1) - 1
+                state.leases[digest] = left > 0 ? left : nil
+            }
+        }
+    }
 
     func retain(chainID: Digest?, owner: String, in connection: Connection) throws(DatabaseError) {
         guard let chainID else { return }
@@ -100,5 +126,113 @@ final class Catalog: Sendable {
 
     func release(owner: String, in connection: Connection) throws(DatabaseError) {
         try connection.run("DELETE FROM layer_owners WHERE owner = ?", owner)
+    }
+
+    // MARK: Changing, inside mutate()
+
+    /// Records layers, an image on them and its names, which other images lose.
+    func record(layers: [LayerRecord], image: Image, names: [ImageReference]) throws {
+        try database.write(.full) { connection in
+            for layer in layers { try CatalogRows.insert(layer, connection) }
+            try CatalogRows.insert(image, connection)
+            for name in names { try CatalogRows.insert(name, image.id, connection) }
+        }
+        state.withLock { state in
+            for layer in layers { state.layers[layer.chainID] = layer }
+            state.images[image.id] = image
+            Catalog.assign(names, to: image.id, in: &state)
+            Catalog.refreshNames(of: image.id, in: &state)
+        }
+    }
+
+    /// Gives an image further names, which other images lose.
+    func record(names: [ImageReference], of image: Digest, at time: Int64) throws {
+        try database.write(.full) { connection in
+            for name in names { try CatalogRows.insert(name, image, connection) }
+            try connection.run("UPDATE images SET last_tagged = ? WHERE id = ?", time, image.hex)
+        }
+        state.withLock { state in
+            state.images[image]?.lastTagged = time
+            Catalog.assign(names, to: image, in: &state)
+        }
+    }
+
+    func remove(names: [ImageReference]) throws {
+        try database.write(.full) { connection in
+            for name in names {
+                _ = try connection.run("DELETE FROM image_names WHERE name = ?", name.description)
+            }
+        }
+        state.withLock { state in
+            for name in names {
+                if let image = state.names.removeValue(forKey: name) { Catalog.refreshNames(of: image, in: &state) }
+            }
+        }
+    }
+
+    func remove(image: Digest) throws {
+        try database.write(.full) { connection in
+            _ = try connection.run("DELETE FROM images WHERE id = ?", image.hex)
+        }
+        state.withLock { state in
+            state.images[image] = nil
+            state.names = state.names.filter { $0.value != image }
+        }
+    }
+
+    /// Forgets the layers that no image, no container and no running operation stands on.
+    /// - Returns: them, upper ones before those below.
+    func removeUnusedLayers() throws -> [LayerRecord] {
+        let state = snapshot()
+        let unused = try database.write(.full) { connection in
+            var used = state.images.values.compactMap(\.chainID) + state.leases.keys
+            used += try connection.query("SELECT DISTINCT chain_id FROM layer_owners") { Digest(hex: $0.text(0)) }
+                .compactMap { $0 }
+            let live = Set(used.flatMap { state.chain(endingIn: $0) })
+            let unused = state.layers.values.filter { !live.contains($0.chainID) }
+                .map { (layer: $0, depth: state.chain(endingIn: $0.chainID).count) }
+                .sorted { $0.depth > $1.depth }
+                .map(\.layer)
+            for layer in unused { try connection.run("DELETE FROM layers WHERE chain_id = ?", layer.chainID.hex) }
+            return unused
+        }
+        self.state.withLock { state in
+            for layer in unused { state.layers[layer.chainID] = nil }
+        }
+        return unused
+    }
+
+    /// Forgets, in memory only, what a damaged disk has lost, until it is made again.
+    func hide(layers: Set<Digest>, images: Set<Digest>) {
+        state.withLock { state in
+            for chainID in layers { state.layers[chainID] = nil }
+            for image in images {
+                state.images[image] = nil
+                state.names = state.names.filter { $0.value != image }
+            }
+        }
+    }
+
+    func record(layers: [LayerRecord]) throws {
+        try database.write(.full) { connection in
+            for layer in layers { try CatalogRows.insert(layer, connection) }
+        }
+        state.withLock { state in
+            for layer in layers { state.layers[layer.chainID] = layer }
+        }
+    }
+
+    private static func assign(_ names: [ImageReference], to image: Digest, in state: inout State) {
+        for name in names {
+            let previous = state.names.updateValue(image, forKey: name)
+            if let previous, previous != image { refreshNames(of: previous, in: &state) }
+        }
+        refreshNames(of: image, in: &state)
+    }
+
+    static func refreshNames(of image: Digest, in state: inout State) {
+        let names = state.names.filter { $0.value == image }.map(\.key).sorted { $0.description < $1.description }
+        state.images[image]?.tags = names.filter { $0.digest == nil }
+        state.images[image]?.digests = names.filter { $0.digest != nil }
     }
 }

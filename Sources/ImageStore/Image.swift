@@ -10,7 +10,7 @@ public struct Image: Sendable {
     /// Bottom first.
     public let layers: [Layer]
     /// When the image was last tagged, pulled or loaded: nanoseconds since 1970.
-    public let lastTagged: Int64
+    public internal(set) var lastTagged: Int64
     /// Every name with a tag, sorted.
     public internal(set) var tags: [ImageReference] = []
     /// Every name with a manifest digest, sorted.

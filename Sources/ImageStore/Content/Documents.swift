@@ -70,7 +70,8 @@ struct Documents: Sendable {
         guard manifest.layers.count <= limits.layers else {
             throw ImageError(
                 .invalid,
-                "manifest \(descriptor.digest) has \(manifest.layers.count) layers; at most \(limits.layers) can be used")
+                "manifest \(descriptor.digest) has \(manifest.layers.count) layers; at most \(limits.layers) can be used"
+            )
         }
         for layer in manifest.layers where LayerCompression(mediaType: layer.mediaType) == nil {
             throw ImageError(

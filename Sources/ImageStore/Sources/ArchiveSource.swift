@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import LinuxKernel
 import OCI
@@ -12,6 +11,9 @@ final class ArchiveSource: ImageSource {
     let images: [ArchivedImage]
 
     private let file: FileDescriptor
+    /// A copy of a stream: dropped when its last image was read, so that it isn't written to the disk for nothing.
+    private let isSpooled: Bool
+    private let unread: Atomic<Int>
     private let blobs: [Digest: Member]
     /// Documents that were made for an old archive, which has none.
     private let made: [Digest: [UInt8]]
@@ -32,7 +34,7 @@ final class ArchiveSource: ImageSource {
     }
 
     /// - Parameter file: a descriptor of the whole, uncompressed archive; closed by this source.
-    init(file raw: Int32, size: Int64, description: String, limits: UnpackLimits) throws {
+    init(file raw: Int32, size: Int64, description: String, isSpooled: Bool = false, limits: UnpackLimits) throws {
         let file = FileDescriptor(owning: raw)
         self.description = description
         self.limits = limits
@@ -43,17 +45,17 @@ final class ArchiveSource: ImageSource {
         blobs = reader.blobs
         made = reader.made
         self.file = file
+        self.isSpooled = isSpooled
+        unread = Atomic(reader.images.count)
+    }
+
+    func finishReading() throws {
+        guard unread.subtract(1, ordering: .relaxed).newValue == 0, isSpooled else { return }
+        try checked("drop an archive") { ftruncate(file.raw, 0) }
     }
 
     func open(_ descriptor: Descriptor) throws -> BlobRange {
-        if let bytes = made[descriptor.digest] {
-            let memory = FileDescriptor(owning: try checked("make a memory file") { clinux_memory_file("manifest") })
-            try bytes.withUnsafeBytes { bytes in
-                let count = try checked("write a manifest") { pwrite(memory.raw, bytes.baseAddress, bytes.count, 0) }
-                guard count == bytes.count else { throw SystemError("write a manifest", errno: ENOSPC) }
-            }
-            return BlobRange(file: memory, offset: 0, size: Int64(bytes.count))
-        }
+        if let bytes = made[descriptor.digest] { return try memoryRange(bytes) }
         guard let member = blobs[descriptor.digest] else {
             throw ImageError(.corrupt, "blob \(descriptor.digest) is missing in \(description)")
         }

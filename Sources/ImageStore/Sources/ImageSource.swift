@@ -7,6 +7,13 @@ protocol ImageSource: Sendable {
 
     /// The bytes that a descriptor points at, not verified yet.
     func open(_ descriptor: Descriptor) throws -> BlobRange
+
+    /// Nothing more will be read for this image.
+    func finishReading() throws
+}
+
+extension ImageSource {
+    func finishReading() {}
 }
 
 /// An image of a source, before anything of it was copied.

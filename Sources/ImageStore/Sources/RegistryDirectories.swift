@@ -25,7 +25,9 @@ struct RegistryDirectories: Sendable {
             }
             for name in names(of: reference) {
                 let path = directory + "/" + name
-                if LayoutSource.exists(at: path) { return try find(reference, in: LayoutSource(directory: path, limits: limits)) }
+                if LayoutSource.exists(at: path) {
+                    return try find(reference, in: LayoutSource(directory: path, limits: limits))
+                }
             }
             if let found = try findInArchives(reference, directory) { return found }
         }

@@ -230,7 +230,8 @@ final class TarReader {
         var total: Int64 = 0
         for piece in pieces {
             guard piece.offset >= end, piece.length >= 0, piece.length <= realSize - piece.offset else {
-                throw TarError("the map of sparse file \(printable(entry.path)) has pieces out of order or out of range")
+                throw TarError(
+                    "the map of sparse file \(printable(entry.path)) has pieces out of order or out of range")
             }
             end = piece.offset + piece.length
             total += piece.length

@@ -43,7 +43,8 @@ struct LayerPath {
         try closeComponent(&bytes)
         if bytes.last == UInt8(ascii: "/") { bytes.removeLast() }
         guard bytes.count <= limits.pathBytes else {
-            throw TarError("path \(printable(bytes)) has \(bytes.count) bytes; at most \(limits.pathBytes) are accepted")
+            throw TarError(
+                "path \(printable(bytes)) has \(bytes.count) bytes; at most \(limits.pathBytes) are accepted")
         }
         guard depth <= limits.pathDepth else {
             throw TarError("path \(printable(bytes)) has \(depth) components; at most \(limits.pathDepth) are accepted")
@@ -65,7 +66,9 @@ struct LayerPath {
 
     /// Gives `body` the last component as a C string.
     func withName<Result>(_ body: (UnsafePointer<CChar>) throws -> Result) rethrows -> Result {
-        try bytes.withUnsafeBytes { try body($0.baseAddress!.advanced(by: nameStart).assumingMemoryBound(to: CChar.self)) }
+        try bytes.withUnsafeBytes {
+            try body($0.baseAddress!.advanced(by: nameStart).assumingMemoryBound(to: CChar.self))
+        }
     }
 }
 

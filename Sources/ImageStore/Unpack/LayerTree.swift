@@ -98,7 +98,8 @@ final class LayerTree {
                     return try linkTarget(name, in: parent, path: path, parentPath: parentPath)
                 }
                 guard isWhiteout(status) else {
-                    throw TarError("\(printable(path)) is a file, and an entry of the same layer needs it as a directory")
+                    throw TarError(
+                        "\(printable(path)) is a file, and an entry of the same layer needs it as a directory")
                 }
                 try replaceWhiteout(name, in: parent)
             }

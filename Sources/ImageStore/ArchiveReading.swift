@@ -1,0 +1,213 @@
+import CLinux
+import Glibc
+import LinuxKernel
+import OCI
+
+extension ImageStore {
+    /// Loads every image of a `docker save` or OCI archive, compressed or not, read from `descriptor`.
+    ///
+    /// - Parameter descriptor: read to its end; it stays open.
+    /// - Returns: the names that were loaded, or IDs of images without a name, as `docker load` prints them.
+    public func load(from descriptor: Int32, progress: @escaping ImageProgressHandler) async throws -> [String] {
+        let archive = try await BlockingWork.run { [self] in
+            do {
+                let spool = try Spool(in: paths.ingest)
+                let size = try spool.fill(from: descriptor, limits: limits)
+                return try ArchiveSource(
+                    file: spool.file.duplicate().release(), size: size, description: "the archive", isSpooled: true,
+                    limits: limits)
+            } catch {
+                throw ImageError.wrap(error, doing: "the archive can't be loaded")
+            }
+        }
+        var loaded: [String] = []
+        for image in archive.images {
+            let documents = Documents(limits: limits)
+            let found = try await BlockingWork.run { [self] in
+                let name = image.names.first?.familiar ?? image.root.digest.description
+                let manifest = try archive.manifest(
+                    of: image.root, platform: platform, documents: documents, name: name)
+                return FoundImage(source: archive, root: image.root, manifest: manifest)
+            }
+            let ingest = ImageIngest(store: self, found: found, names: image.names, progress: progress)
+            let (result, _) = try await ingest.run()
+            if image.names.isEmpty {
+                loaded.append(result.id.description)
+                progress(ImageProgress(status: "Loaded image ID: \(result.id)"))
+            }
+            for name in image.names {
+                loaded.append(name.familiar)
+                progress(ImageProgress(status: "Loaded image: \(name.familiar)"))
+            }
+        }
+        return loaded
+    }
+
+    /// Makes an image of one layer out of a tar stream, compressed or not.
+    ///
+    /// - Parameters:
+    ///   - descriptor: read to its end; it stays open.
+    ///   - reference: the image's name, if it is to have one.
+    ///   - message: the comment of the image and of its history.
+    public func importLayer(
+        from descriptor: Int32, reference: ImageReference?, config: ImageConfig.Execution, message: String,
+        progress: @escaping ImageProgressHandler
+    ) async throws -> Image {
+        let names = try reference.map { reference in
+            guard reference.digest == nil else {
+                throw ImageError(.invalid, "cannot import digest reference")
+            }
+            return [reference.withDefaultTag]
+        }
+        let found = try await BlockingWork.run { [self] in
+            do {
+                let spool = try Spool(in: paths.ingest)
+                let size = try spool.fill(from: descriptor, limits: limits)
+                return try ImportedSource(
+                    spool: spool, size: size, config: config, message: message, platform: platform
+                ).found
+            } catch {
+                throw ImageError.wrap(error, doing: "the archive can't be imported")
+            }
+        }
+        let ingest = ImageIngest(store: self, found: found, names: names ?? [], progress: progress)
+        return try await ingest.run().image
+    }
+}
+
+/// An unnamed file on the data root's disk that a stream is copied to, decompressed, so that it can be read in any order.
+struct Spool: ~Copyable {
+    let file: FileDescriptor
+
+    init(in directory: String) throws(SystemError) {
+        file = try FileDescriptor(directory, clinux_o_tmpfile() | O_RDWR, mode: 0o600)
+    }
+
+    /// Copies a stream to its end.
+    /// - Returns: how many bytes the file has.
+    borrowing func fill(from descriptor: Int32, limits: UnpackLimits) throws -> Int64 {
+        let input = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+        let output = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+        defer {
+            input.deallocate()
+            output.deallocate()
+        }
+        var received: Int64 = 0
+        var size: Int64 = 0
+        var decompressor: (any Decompressor)?
+        while true {
+            let count = try fillBuffer(input, from: descriptor)
+            if received == 0 { decompressor = LayerCompression(magic: input.prefix(min(count, 4))).makeDecompressor() }
+            if count == 0 { break }
+            received += Int64(count)
+            let bytes = UnsafeRawBufferPointer(rebasing: input[..<count])
+            guard let decompressor else {
+                try append(bytes, at: &size, received: received, limits)
+                continue
+            }
+            var used = 0
+            while true {
+                let (consumed, produced) = try decompressor.decompress(
+                    UnsafeRawBufferPointer(rebasing: bytes[used...]), into: output)
+                used += consumed
+                try append(UnsafeRawBufferPointer(rebasing: output[..<produced]), at: &size, received: received, limits)
+                if used == bytes.count && produced < output.count { break }
+            }
+        }
+        do {
+            try decompressor?.finish()
+        } catch {
+            throw ImageError(.invalid, "the archive can't be read: \(error)")
+        }
+        return size
+    }
+
+    /// Fills the buffer unless the stream ends before: the first bytes must be enough to tell the compression.
+    private borrowing func fillBuffer(_ buffer: UnsafeMutableRawBufferPointer, from descriptor: Int32) throws -> Int {
+        var filled = 0
+        while filled < buffer.count {
+            let count = try checked("read the archive") {
+                read(descriptor, buffer.baseAddress! + filled, buffer.count - filled)
+            }
+            if count == 0 { break }
+            filled += count
+        }
+        return filled
+    }
+
+    private borrowing func append(
+        _ bytes: UnsafeRawBufferPointer, at size: inout Int64, received: Int64, _ limits: UnpackLimits
+    ) throws {
+        let maximum = min(limits.layerBytes, max(limits.expansionFloor, received * limits.expansionRatio))
+        guard size + Int64(bytes.count) <= maximum else {
+            throw ImageError(.invalid, "the archive expands to more than \(maximum) bytes")
+        }
+        var done = 0
+        while done < bytes.count {
+            let start = off_t(size) + done
+            done += try checked("write the archive") {
+                pwrite(file.raw, bytes.baseAddress! + done, bytes.count - done, start)
+            }
+        }
+        size += Int64(bytes.count)
+    }
+}
+
+/// A root file system as a tar file, with the documents of an image made for it.
+private final class ImportedSource: ImageSource {
+    let description = "the archive"
+    private let file: FileDescriptor
+    private let layer: Descriptor
+    private let documents: [Digest: [UInt8]]
+    private let manifest: Descriptor
+
+    init(
+        spool: borrowing Spool, size: Int64, config: ImageConfig.Execution, message: String, platform: Platform
+    ) throws {
+        file = try spool.file.duplicate()
+        let hash = SHA256()
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+        defer { buffer.deallocate() }
+        var done: Int64 = 0
+        while done < size {
+            let position = off_t(done)
+            let raw = spool.file.raw
+            let count = try checked("read the archive") { pread(raw, buffer.baseAddress, buffer.count, position) }
+            guard count > 0 else { throw ImageError(.corrupt, "the archive ends too early") }
+            hash.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            done += Int64(count)
+        }
+        let digest = hash.finish()
+        layer = Descriptor(mediaType: MediaType.ociLayer, digest: digest, size: size)
+        let now = RFC3339.format(nanoseconds: wallClockNanoseconds())
+        let image = ImageConfig(
+            created: now, comment: message, architecture: platform.architecture, variant: platform.variant,
+            config: config, rootfs: .init(diffIDs: [digest]), history: [.init(created: now, comment: message)])
+        let configBytes = try Documents.encode(image)
+        let configDescriptor = Descriptor(
+            mediaType: MediaType.ociConfig, digest: SHA256.digest(of: configBytes), size: Int64(configBytes.count))
+        let manifestBytes = try Documents.encode(Manifest(config: configDescriptor, layers: [layer]))
+        manifest = Descriptor(
+            mediaType: MediaType.ociManifest, digest: SHA256.digest(of: manifestBytes), size: Int64(manifestBytes.count)
+        )
+        documents = [configDescriptor.digest: configBytes, manifest.digest: manifestBytes]
+    }
+
+    var found: FoundImage { FoundImage(source: self, root: manifest, manifest: manifest) }
+
+    func open(_ descriptor: Descriptor) throws -> BlobRange {
+        if let bytes = documents[descriptor.digest] { return try memoryRange(bytes) }
+        return BlobRange(file: try file.duplicate(), offset: 0, size: layer.size)
+    }
+}
+
+/// Bytes as a file.
+func memoryRange(_ bytes: [UInt8]) throws -> BlobRange {
+    let memory = FileDescriptor(owning: try checked("make a memory file") { clinux_memory_file("document") })
+    let raw = memory.raw
+    try bytes.withUnsafeBytes { bytes in
+        let count = try checked("write a document") { pwrite(raw, bytes.baseAddress, bytes.count, 0) }
+        guard count == bytes.count else { throw SystemError("write a document", errno: ENOSPC) }
+    }
+    return BlobRange(file: memory, offset: 0, size: Int64(bytes.count))
+}
