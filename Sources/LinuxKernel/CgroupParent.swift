@@ -120,18 +120,3 @@ public struct CgroupParent: Sendable, Equatable {
         return false
     }
 }
-
-extension ContainerCgroup {
-    /// `CgroupParent.prepare`, for callers that keep the path alone.
-    public static func prepareParent(layout: CgroupLayout, instance: String) throws(CgroupError) -> String {
-        try CgroupParent.prepare(layout: layout, instance: instance).path
-    }
-
-    /// `CgroupParent.removeStale`.
-    @discardableResult
-    public static func removeStale(
-        layout: CgroupLayout, parent: String, keeping: Set<String>
-    ) throws(CgroupError) -> [String] {
-        try CgroupParent(layout: layout, path: parent).removeStale(keeping: keeping)
-    }
-}
