@@ -18,6 +18,13 @@ public enum RuntimeCommandLine {
 
     /// Runs the command and ends the process with its exit code.
     public static func main(_ arguments: [String]) -> Never {
+        // What the daemon runs, and nobody types.
+        if arguments.count == 4, arguments[1] == "monitor", arguments[2] == "--bundle" {
+            exit(Monitor.run(bundle: arguments[3], socket: FileDescriptor(owning: MonitorProtocol.inheritedSocket)))
+        }
+        if arguments.count == 2, arguments[1] == "zygote" {
+            exit(Zygote.run(socket: FileDescriptor(owning: MonitorProtocol.inheritedSocket)))
+        }
         var options = GlobalOptions()
         do {
             let code = try run(arguments, &options)
@@ -107,7 +114,7 @@ public enum RuntimeCommandLine {
           events [--stats] [--interval SECONDS] ID
           spec [--bundle DIR] · features
 
-        The daemon also runs it as: mycontainer-runtime monitor --bundle DIR
+        The daemon also runs it as: mycontainer-runtime monitor --bundle DIR, mycontainer-runtime zygote
         """
 }
 

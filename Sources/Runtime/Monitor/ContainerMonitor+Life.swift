@@ -1,0 +1,146 @@
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+import OCI
+
+extension ContainerMonitor {
+    /// Makes the cgroup and starts the container. What was made is undone when it fails.
+    /// - Returns: the host pid of the container's first process.
+    func start() throws(StartFailure) -> Int32 {
+        guard state == .ready, let spec = spec.take() else {
+            throw StartFailure(stage: "start", errno: EALREADY, message: "the container was started before")
+        }
+        do throws(StartFailure) {
+            let cgroup = try makeCgroup(spec.linux?.resources)
+            do throws(StartFailure) {
+                try launch(spec, cgroup)
+            } catch {
+                try? cgroup.kill()
+                try? cgroup.remove()
+                throw error
+            }
+        } catch {
+            state = .exited
+            streams.output.finish()
+            commit(ExitRecord(failure: error, at: MonitorClock.realtime()))
+            throw error
+        }
+        return container?.pid ?? 0
+    }
+
+    private func makeCgroup(_ resources: RuntimeSpec.Resources?) throws(StartFailure) -> ContainerCgroup {
+        do {
+            let cgroup = try ContainerCgroup(layout: try CgroupLayout.detect(), path: document.cgroupPath)
+            // The daemon has told its client what cannot be enforced here, before it asked for the start.
+            for warning in try cgroup.create(resources) { Monitor.complain(warning) }
+            return cgroup
+        } catch {
+            throw StartFailure(stage: "cgroup", errno: error.errno, message: error.message)
+        }
+    }
+
+    private func launch(_ spec: RuntimeSpec, _ cgroup: ContainerCgroup) throws(StartFailure) {
+        let handle = try CgroupHandle(cgroup)
+        let stdio = try at("stdio", "cannot make the standard streams") { () throws(SystemError) in
+            try streams.prepare()
+        }
+        // Where the pid namespace is shared, the orphans of a container without reaper come to the monitor.
+        let pids = spec.linux?.namespaces?.first { $0.type == "pid" }
+        let sharesPids = pids == nil || pids?.path?.isEmpty == false
+        if sharesPids { try? Process.becomeSubreaper() }
+        startedAt = MonitorClock.realtime()
+        var started = try ContainerProcess.start(
+            ContainerLaunch(
+                spec: spec, bundle: bundle, overlay: document.overlay, cgroup: handle.placement, stdio: stdio,
+                seccomp: try seccompFilter(), reaper: document.reaper,
+                identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true))
+        var terminal = started.terminal.take()
+        let container = RunningContainer(started, cgroup: cgroup, sharesPids: sharesPids)
+        self.container = container
+        state = .running
+        try at("monitor", "cannot watch the container") { () throws(SystemError) in
+            try streams.begin(terminal: terminal.take())
+            endToken = try loop.watch(container.pidDescriptor, .readable) { _ in self.processEnded() }
+            if container.memoryDescriptor >= 0 {
+                memoryToken = try loop.watch(container.memoryDescriptor, .readable) { _ in self.memoryRanOut() }
+            }
+        }
+    }
+
+    /// The filter's bytes, read when they are needed.
+    func seccompFilter() throws(StartFailure) -> SeccompFilter? {
+        guard let program = document.seccompProgram else { return nil }
+        return SeccompFilter(program: try Bundle.read(program.path), flags: program.flags)
+    }
+
+    private func memoryRanOut() {
+        if container?.checkMemory() == true { broadcast(.outOfMemory) }
+    }
+
+    // MARK: - The end
+
+    private func processEnded() {
+        guard let container, let status = container.wait() else { return }
+        exitStatus = status
+        finishedAt = MonitorClock.realtime()
+        state = .exited
+        loop.remove(endToken)
+        // Whatever is left belongs to the container and goes with it.
+        container.killAll()
+        for session in execs.values { session.containerEnded() }
+        if container.sharesPids {
+            // Orphans that came to us.
+            streams.output.ended = { self.containerEnded() }
+            _ = loop.after(ExecSession.drainTime) { self.containerEnded() }
+        }
+        streams.processEnded()
+        // In a pid namespace of its own nothing outlives PID 1: what was printed has been read.
+        if !container.sharesPids { containerEnded() }
+    }
+
+    private func containerEnded() {
+        guard let status = exitStatus.take(), let container else { return }
+        loop.remove(memoryToken)
+        streams.output.finish()
+        // v1 notifies before it kills, so this is where the count is final.
+        if container.checkMemory() { broadcast(.outOfMemory) }
+        var result = ExitRecord(status, startedAt: startedAt, finishedAt: finishedAt)
+        result.oomKilled = container.oomKills > 0
+        result.oomVictims = container.oomVictims
+        commit(result)
+        broadcast(.exited(result))
+        while waitpid(-1, nil, WNOHANG) > 0 {}
+        do {
+            try container.cgroup.remove()
+        } catch {
+            Monitor.complain(error.message)
+        }
+        leave()
+    }
+
+    private func commit(_ result: ExitRecord) {
+        guard let record = record.take() else { return }
+        do {
+            try record.commit(result)
+        } catch {
+            Monitor.complain("the container's exit record is lost: \(error)")
+        }
+    }
+}
+
+extension IdentityRequest {
+    /// nil where the process's numeric user is used as it is.
+    init?(_ user: String?, _ groups: [String]?) {
+        if user == nil, groups?.isEmpty ?? true { return nil }
+        self.init(user: user, groups: groups ?? [])
+    }
+}
+
+extension ExitRecord {
+    /// A container that never ran; codes as docker's: 127 for a command that is not there, 126 for one that can't be
+    /// executed, 128 for everything else.
+    init(failure: StartFailure, at time: Int64) {
+        let code: Int32 = failure.stage == "exec" ? (failure.errno == ENOENT ? 127 : 126) : 128
+        self.init(exitCode: code, signal: 0, oomKilled: false, startedAt: 0, finishedAt: time, failure: failure)
+    }
+}

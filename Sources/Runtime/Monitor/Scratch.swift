@@ -1,0 +1,22 @@
+import CLinux
+import Glibc
+
+/// The one buffer through which all output and input passes; its pages are given back when things are quiet.
+enum Scratch {
+    static let size = 64 << 10
+
+    nonisolated(unsafe) private static let buffer: UnsafeMutableRawBufferPointer = {
+        let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let memory, memory != MAP_FAILED else { fatalError("no memory for a buffer of 64 KiB") }
+        return UnsafeMutableRawBufferPointer(start: memory, count: size)
+    }()
+
+    /// Not to be nested.
+    static func withBuffer<Result>(_ use: (UnsafeMutableRawBufferPointer) -> Result) -> Result { use(buffer) }
+
+    /// Gives unused memory back to the kernel: a monitor spends its life waiting.
+    static func trim() {
+        _ = madvise(buffer.baseAddress, size, MADV_DONTNEED)
+        clinux_malloc_trim()
+    }
+}

@@ -1,0 +1,112 @@
+import FoundationEssentials
+import Glibc
+import LinuxKernel
+import MonitorProtocol
+import OCI
+
+/// `mycontainer-runtime zygote`: forks a monitor per request; see ``ZygoteClient`` for the other side.
+///
+/// It is single-threaded, so that a fork of it may go on running Swift, and has done beforehand what every monitor would
+/// pay for again: the first decoding of JSON alone costs a fresh process more than a fork. It never sees a container's
+/// documents itself, its children read their own; so no container's reaper, which is a copy of a monitor, holds
+/// anything of another container.
+public enum Zygote {
+    /// Serves requests from `socket` until the daemon closes it.
+    /// - Returns: the exit code.
+    public static func run(socket: consuming FileDescriptor) -> Int32 {
+        let channel = MonitorChannel(adopting: socket)
+        signal(SIGPIPE, SIG_IGN)
+        // Monitors outlive us and nobody waits for them: the kernel reaps them.
+        signal(SIGCHLD, SIG_IGN)
+        chdir("/")
+        warmUp()
+        while true {
+            do throws(ChannelError) {
+                var packet = try channel.receive(ZygoteRequest.self)
+                let bundle = packet.message.bundle
+                guard let end = packet.takeDescriptor() else {
+                    try channel.send(
+                        ZygoteReply.failed(
+                            StartFailure(
+                                stage: "zygote", errno: EBADF, message: "the request came without a descriptor")))
+                    continue
+                }
+                try channel.send(fork(bundle, end))
+            } catch {
+                switch error {
+                case .malformed: continue
+                default: return 0
+                }
+            }
+        }
+    }
+
+    private static func fork(_ bundle: String, _ end: consuming FileDescriptor) -> ZygoteReply {
+        do throws(SystemError) {
+            switch try Process.clone([]) {
+            case .child:
+                signal(SIGCHLD, SIG_DFL)
+                setsid()
+                openLog(bundle)
+                exit(Monitor.run(bundle: bundle, socket: end))
+            case .parent(let pid, let pidfd):
+                _ = consume pidfd
+                return .started(pid: pid)
+            }
+        } catch {
+            return .failed(
+                StartFailure(stage: "zygote", errno: error.errno, message: "cannot fork a monitor: \(error)"))
+        }
+    }
+
+    /// The monitor's stderr.
+    private static func openLog(_ bundle: String) {
+        if let log = try? FileDescriptor("\(bundle)/monitor.log", O_WRONLY | O_CREAT | O_APPEND, mode: 0o600) {
+            dup2(log.raw, 2)
+        }
+    }
+
+    /// Runs through what a monitor does first, on documents of its own: type metadata is instantiated and code paged in
+    /// once, here, instead of in every child.
+    private static func warmUp() {
+        let process = RuntimeSpec.Process(
+            terminal: true, consoleSize: .init(height: 1, width: 1), user: .init(uid: 1, gid: 1, additionalGids: [1]),
+            args: ["a"], env: ["A=b"], cwd: "/", capabilities: .init(bounding: ["CAP_KILL"], effective: ["CAP_KILL"]),
+            rlimits: [.init(type: "RLIMIT_NOFILE", hard: 1, soft: 1)], noNewPrivileges: true, oomScoreAdj: 1)
+        let linux = RuntimeSpec.Linux(
+            uidMappings: [.init()], sysctl: ["a": "b"],
+            resources: .init(
+                devices: [.init()], memory: .init(limit: 1), cpu: .init(shares: 1), pids: .init(limit: 1),
+                blockIO: .init(weight: 1)),
+            cgroupsPath: "/", namespaces: [.init(type: "pid")], devices: [.init()], maskedPaths: ["/"],
+            readonlyPaths: ["/"])
+        let spec = RuntimeSpec(
+            ociVersion: "1.2.0", process: process, root: .init(path: "/"), hostname: "a",
+            mounts: [.init(destination: "/", type: "a", source: "a", options: ["a"])], annotations: ["a": "b"],
+            linux: linux)
+        let launch = LaunchDocument(
+            id: "a", cgroupPath: "/", overlay: .init(lower: ["/"], upper: "/", work: "/"),
+            streams: .init(openStdin: true, stdinOnce: true),
+            log: .init(format: .cri, path: "/", maxSize: 1, maxFiles: 1), reaper: true,
+            seccompProgram: .init(path: "/", flags: 0), exitRecordPath: "/")
+        roundTrip(spec)
+        roundTrip(launch)
+        let attach = MonitorRequest.Attach(stdin: true, stdout: true, stderr: true)
+        for body: MonitorRequest.Body in [
+            .hello(version: 1), .attach(attach), .start,
+            .exec(.init(id: "a", process: process, attach: attach, exitRecordPath: "/")),
+        ] { roundTrip(MonitorRequest(sequence: 1, body: body)) }
+        let record = ExitRecord(exitCode: 0, signal: 0, oomKilled: false, startedAt: 1, finishedAt: 1)
+        let status = MonitorMessage.Status(
+            version: 1, id: "a", state: .ready, pid: 0, userPid: 0, startedAt: 0, execs: ["a": 1])
+        for body: MonitorMessage.Body in [
+            .hello(status), .attached(.init(inode: 1, offset: 1)), .started(pid: 1, startedAt: 1), .exited(record),
+        ] { roundTrip(MonitorMessage(sequence: 1, body: body)) }
+        Scratch.trim()
+    }
+
+    private static func roundTrip<Document: Codable>(_ document: Document) {
+        guard let data = try? JSONEncoder().encode(document) else { return }
+        _ = try? JSONDecoder().decode(Document.self, from: data)
+    }
+}
