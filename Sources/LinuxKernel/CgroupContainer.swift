@@ -54,7 +54,7 @@ public struct ContainerCgroup: Sendable {
     /// Makes the groups (and missing parents), enables the v2 controllers, applies `resources`. What was made is
     /// removed again when it throws.
     /// - Returns: warnings: limits that this host cannot enforce and that dockerd only warns about.
-    /// - Throws: a sentence that names the controller which refused; EEXIST where the container's v2 group exists.
+    /// - Throws: a sentence that names the controller which refused; EBUSY where processes of an earlier run are left.
     public func create(_ resources: RuntimeSpec.Resources?) throws(CgroupError) -> [String] {
         try makeUnified()
         do throws(CgroupError) {
@@ -152,16 +152,17 @@ extension ContainerCgroup {
 
     /// The v2 group, with the controllers that are bound to v2 enabled for it.
     private func makeUnified() throws(CgroupError) {
-        if mkdir(unifiedDirectory, 0o755) != 0 {
-            let number = errno
-            guard number == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
-                throw Self.failure("make the group \(unifiedDirectory)", number)
-            }
-            try Self.makeDirectories(unified, String(path[..<slash]))
-            guard mkdir(unifiedDirectory, 0o755) == 0 else {
-                throw Self.failure("make the group \(unifiedDirectory)", errno)
-            }
+        var result = mkdir(unifiedDirectory, 0o755) == 0 ? 0 : errno
+        if result == EEXIST {
+            // An earlier run whose monitor was killed left it: empty it is nobody's, otherwise it is refused here.
+            try remove(timeout: 1)
+            result = mkdir(unifiedDirectory, 0o755) == 0 ? 0 : errno
         }
+        if result == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+            try Self.makeDirectories(unified, String(path[..<slash]))
+            result = mkdir(unifiedDirectory, 0o755) == 0 ? 0 : errno
+        }
+        guard result == 0 else { throw Self.failure("make the group \(unifiedDirectory)", result) }
         let wanted = Self.enabled(layout)
         guard !wanted.isEmpty, !Self.has(wanted, unifiedDirectory + "/cgroup.controllers") else { return }
         guard let slash = path.lastIndex(of: "/") else { return }

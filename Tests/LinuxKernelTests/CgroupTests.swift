@@ -126,6 +126,21 @@ import Testing
         #expect(process.terminationStatus == SIGKILL)
     }
 
+    @Test func takesOverAnEmptyGroupAndRefusesABusyOne() throws {
+        let host = try Host()
+        let group = try host.container()
+        _ = try group.create(RuntimeSpec.Resources(pids: RuntimeSpec.Pids(limit: 5)))
+        _ = try group.create(nil)
+        // What the earlier one was limited to does not hold for the new one.
+        #expect(try group.statistics().pids?.limit == nil)
+        let (process, _) = try start("exit", in: group)
+        let error = #expect(throws: CgroupError.self) { try group.create(nil) }
+        #expect(error?.errno == EBUSY)
+        #expect(try group.processes() == [process.processIdentifier])
+        try group.kill()
+        process.waitUntilExit()
+    }
+
     @Test func removesWhatOthersLeft() throws {
         let host = try Host()
         let (kept, stale) = (try host.container("kept"), try host.container("stale"))
