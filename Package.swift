@@ -98,5 +98,6 @@ let package = Package(
         // Drives the built programs as a user does; `make test-integration` says where they are.
         .target(name: "CTestSupport", path: "Tests/CTestSupport"),
         .testTarget(name: "IntegrationTests", dependencies: ["CTestSupport"], swiftSettings: strict),
+        .testTarget(name: "CommandsTests", dependencies: ["Commands", "EngineAPI"], swiftSettings: strict),
     ]
 )

@@ -80,7 +80,8 @@ public enum CommandLineProgram {
             return 0
         }
         if let refusal = command.operands.refusal(of: arguments.operands.count, command: path) {
-            complain("\(name): \(refusal)\n\n\(usage)\n\nRun '\(path) --help' for more information")
+            let verb = refusal.contains("requires") ? "See" : "Run"
+            complain("\(name): \(refusal)\n\n\(usage)\n\n\(verb) '\(path) --help' for more information")
             return 1
         }
         let invocation = Invocation(arguments: arguments, global: global, command: command, spelling: spelling)

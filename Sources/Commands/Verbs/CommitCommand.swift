@@ -15,7 +15,7 @@ enum CommitCommand {
             options: [author.option, change.option, message.option, pause.option], operands: .between(1, 2),
             completion: .containers
         ) { invocation in
-            var (repository, tag): (String?, String?) = (nil, nil)
+            var (repository, tag) = ("", "")
             if invocation.operands.count == 2 {
                 let reference = try imageReference(invocation.operands[1])
                 (repository, tag) = (reference.name, reference.tag ?? ImageReference.defaultTag)

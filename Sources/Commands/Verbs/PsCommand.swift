@@ -27,7 +27,7 @@ enum PsCommand {
             let containers = try invocation.engine().json(
                 .GET, "/containers/json",
                 [
-                    "all": invocation[all] || limit > 0 ? "1" : nil, "filters": invocation[filter].query,
+                    "all": invocation[all] ? "1" : nil, "filters": invocation[filter].query,
                     "limit": limit > 0 ? "\(limit)" : nil, "size": needsSize ? "1" : nil,
                 ])
             let now = now()
