@@ -7,8 +7,24 @@ public struct ListeningSocket: Sendable {
     let descriptor: Int32
     public let path: String?
     /// The socket file's identity, so that only our own is removed at the end.
-    private let device: dev_t
-    private let inode: ino_t
+    private let identity: Identity?
+
+    /// The change time tells a file from a later one that got the same inode number.
+    private struct Identity: Equatable {
+        let device: dev_t
+        let inode: ino_t
+        let seconds: Int
+        let nanoseconds: Int
+
+        init?(_ path: String) {
+            var status = stat()
+            guard lstat(path, &status) == 0 else { return nil }
+            device = status.st_dev
+            inode = status.st_ino
+            seconds = status.st_ctim.tv_sec
+            nanoseconds = status.st_ctim.tv_nsec
+        }
+    }
 
     /// Why there is no socket, as a sentence.
     public struct Failure: Error, Sendable, CustomStringConvertible {
@@ -40,10 +56,7 @@ public struct ListeningSocket: Sendable {
             if let group { try checked("chown \(path)") { chown(short, 0, group) } }
             try checked("chmod \(path)") { chmod(short, 0o660) }
             try checked("listen on \(path)") { listen(socket.raw, 4096) }
-            var status = stat()
-            try checked("stat \(path)") { stat(short, &status) }
-            return ListeningSocket(
-                descriptor: socket.release(), path: path, device: status.st_dev, inode: status.st_ino)
+            return ListeningSocket(descriptor: socket.release(), path: path, identity: Identity(short))
         } catch let failure as Failure {
             throw failure
         } catch {
@@ -60,14 +73,13 @@ public struct ListeningSocket: Sendable {
         unsetenv("LISTEN_FDS")
         return (3..<3 + count).map { descriptor in
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-            return ListeningSocket(descriptor: descriptor, path: nil, device: 0, inode: 0)
+            return ListeningSocket(descriptor: descriptor, path: nil, identity: nil)
         }
     }
 
     /// Removes the socket's file, if it is still this socket's.
     func removeFile() {
-        var status = stat()
-        guard let path, lstat(path, &status) == 0, status.st_dev == device, status.st_ino == inode else { return }
+        guard let path, let identity, Identity(path) == identity else { return }
         unlink(path)
     }
 
