@@ -37,21 +37,25 @@ enum Splice {
         guard client.isOpen, let descriptor = upgrade.attachment?.takeDescriptor() else {
             return client.sourceEnded()
         }
+        let container = NIOLoopBound(SpliceHandler(side: .container), eventLoop: eventLoop)
         ClientBootstrap(group: eventLoop)
             .channelOption(.autoRead, value: false)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.writeBufferWaterMark, value: APIServer.waterMark)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let container = SpliceHandler(side: .container)
-                    try channel.pipeline.syncOperations.addHandler(container)
-                    connection.value.join(container)
+                    try channel.pipeline.syncOperations.addHandler(container.value)
                 }
             }
             .withConnectedSocket(descriptor)
-            .whenFailure { _ in
-                // NIO has closed the descriptor.
-                connection.value.sourceEnded()
+            .whenComplete { result in
+                // Nothing can be written before the channel is active, which it is now. NIO closes the descriptor
+                // when it fails.
+                if case .success = result {
+                    connection.value.join(container.value)
+                } else {
+                    connection.value.sourceEnded()
+                }
             }
     }
 }
@@ -98,14 +102,9 @@ final class SpliceHandler: ChannelInboundHandler {
 
     var isOpen: Bool { context?.channel.isActive ?? false }
 
-    func handlerAdded(context: ChannelHandlerContext) {
-        self.context = context
-        if !isClient && context.channel.isActive { context.read() }
-    }
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
-    func channelActive(context: ChannelHandlerContext) { context.read() }
-
-    /// Joins this client with the container's end.
+    /// Joins this client with the container's end; only now either is read.
     func join(_ container: SpliceHandler) {
         peer = container
         container.peer = self
@@ -113,7 +112,12 @@ final class SpliceHandler: ChannelInboundHandler {
         early = []
         container.flush()
         if inputEnded { container.sourceEnded() }
+        for buffer in container.early { write(buffer) }
+        container.early = []
+        flush()
+        if container.inputEnded { sourceEnded() }
         if !isOpen { container.close() }
+        container.context?.read()
         context?.read()
     }
 
