@@ -37,7 +37,7 @@ public final class Engine: Sendable {
     /// Containers whose rows can't be read: their data is left alone.
     let unreadableContainers = Mutex(Set<String>())
 
-    private init(_ configuration: EngineConfiguration, log: @escaping @Sendable (String) -> Void) throws {
+    private init(_ configuration: EngineConfiguration, log: @escaping @Sendable (String) -> Void) async throws {
         self.configuration = configuration
         self.log = log
         paths = try EnginePaths(configuration)
@@ -49,7 +49,7 @@ public final class Engine: Sendable {
         database = try Database(path: paths.database, migrations: StateStore.migrations)
         let store = StateStore(database: database)
         self.store = store
-        imageStore = try ImageStore.open(dataRoot: paths.dataRoot, database: database, log: log)
+        imageStore = try await ImageStore.open(dataRoot: paths.dataRoot, database: database, log: log)
         volumeManager = try VolumeManager(root: paths.volumes, store: store, log: log)
         eventBus = EventBus(past: try store.events()) { events in
             do {
@@ -80,7 +80,7 @@ public final class Engine: Sendable {
     ) async throws -> Engine {
         let engine: Engine
         do {
-            engine = try Engine(configuration, log: log)
+            engine = try await Engine(configuration, log: log)
         } catch let error as EngineError {
             throw error
         } catch {

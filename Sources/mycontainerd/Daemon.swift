@@ -29,7 +29,7 @@ enum Daemon {
         defer { Host.removePidfile(settings.pidfile) }
 
         // The engine locks its roots before any socket is touched, so a second daemon disturbs nothing.
-        let engine = try await Engine.open(try settings.engineConfiguration())
+        let engine = try await Engine.open(try settings.engineConfiguration()) { Log.write(.info, $0) }
         let server: APIServer
         do {
             server = try await APIServer.start(engine, on: try listen(settings))
