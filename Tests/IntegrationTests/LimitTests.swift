@@ -60,4 +60,88 @@ struct LimitTests {
             #expect(try daemon.must("ps", "--format", "{{.Names}}") == "neighbour")
         }
     }
+
+    @Test("Processor: a quota throttles, as the counters tell; a CPU list is what the program sees")
+    func processor() throws {
+        try withDaemon { daemon in
+            try daemon.must(
+                "run", "-d", "--name", "c", "--cpus", "0.05", "--cpuset-cpus", "0", "busybox", "sh", "-c",
+                "while :; do :; done")
+            let throttled = try eventually(seconds: 30) {
+                let stats = try daemon.api("GET", "/containers/c/stats?stream=0&one-shot=1").json()["cpu_stats"]
+                return (stats["throttling_data"]["throttled_periods"].int ?? 0) > 0
+                    && (stats["throttling_data"]["throttled_time"].int ?? 0) > 0
+                    && (stats["cpu_usage"]["total_usage"].int ?? 0) > 0
+            }
+            #expect(throttled)
+            #expect(
+                try daemon.must("exec", "c", "grep", "Cpus_allowed_list", "/proc/1/status")
+                    .split(separator: "\t").last == "0")
+            try daemon.must("pause", "c")
+            #expect(try daemon.inspect("c")["State"]["Paused"].bool == true)
+            try daemon.must("unpause", "c")
+        }
+    }
+
+    @Test("Disk: a throttle slows direct writes down and the counters tell how much was written")
+    func disk() throws {
+        try withDaemon { daemon in
+            var status = stat()
+            #expect(stat(daemon.dataRoot, &status) == 0)
+            // makedev(3): 12 bits of major among 20 of minor.
+            let number = "\(status.st_dev >> 8 & 0xfff):\(status.st_dev & 0xff | status.st_dev >> 12 & 0xfff00)"
+            guard let link = realpath("/sys/dev/block/" + number, nil) else { return }  // not on a disk of its own
+            defer { free(link) }
+            // A partition is throttled as the disk that it is on.
+            var path = String(cString: link)
+            if exists(path + "/partition") { path = path.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 } }
+            let disk = "/dev/" + path.split(separator: "/").last!
+            try daemon.must(
+                "run", "-d", "--name", "c", "-v", "data:/data", "--device-write-bps", disk + ":1mb", "busybox", "sleep",
+                "1000")
+            let started = ContinuousClock.now
+            try daemon.must(
+                "exec", "c", "dd", "if=/dev/zero", "of=/data/file", "bs=1M", "count=3", "oflag=direct")
+            // A lower bound: a slow machine can't fail it.
+            #expect(ContinuousClock.now - started > .seconds(1))
+            let stats = try daemon.api("GET", "/containers/c/stats?stream=0&one-shot=1").json()["blkio_stats"]
+            let written = (stats["io_service_bytes_recursive"].array ?? []).filter {
+                $0["op"].string?.lowercased() == "write"
+            }.reduce(0) { $0 + ($1["value"].int ?? 0) }
+            #expect(written >= 3 << 20)
+        }
+    }
+
+    @Test("What no host can enforce is refused with docker's sentences, and nothing is left of the container")
+    func refused() throws {
+        try withDaemon { daemon in
+            for (arguments, sentence) in [
+                (["--memory", "1m"], "Minimum memory limit allowed is 6MB"),
+                (["--memory", "64m", "--memory-swap", "32m"], "Minimum memoryswap limit should be larger"),
+                (["--cpus", "4096"], "range of CPUs is from 0.01 to"),
+                (["--cpuset-cpus", "8000"], "Requested CPUs are not available"),
+                (["--blkio-weight", "5"], "Range of blkio weight is from 10 to 1000"),
+                (["--cpu-period", "10"], "CPU cfs period can not be less than 1ms"),
+                (["--device-write-bps", "/dev/no-such-disk:1mb"], "no-such-disk"),
+            ] {
+                let outcome = try daemon.cli(
+                    arguments: ["run", "--name", "c"] + arguments + ["busybox", "true"])
+                #expect(outcome.status == 125, "\(arguments): \(outcome.error)")
+                #expect(outcome.error.contains(sentence), "\(arguments): \(outcome.error)")
+                _ = try daemon.cli("rm", "-f", "c")
+            }
+        }
+    }
+
+    @Test("A host's warning comes with the answer and the container runs without that limit")
+    func warned() throws {
+        try withDaemon { daemon in
+            let isPure = try daemon.api("GET", "/info").json()["CgroupVersion"].string == "2"
+            let outcome = try daemon.cli(
+                "run", "--rm", "--memory", "64m", "--memory-swappiness", "10", "busybox", "echo", "ran")
+            #expect(outcome.status == 0)
+            #expect(outcome.output == "ran\n")
+            #expect(outcome.error.contains("swappiness") == isPure, "\(outcome.error)")
+        }
+    }
 }
