@@ -19,9 +19,11 @@ public struct CgroupParent: Sendable, Equatable {
     /// Finds the place for an instance's containers, makes it in every hierarchy that is driven, and enables the v2
     /// controllers there, so that starting a container costs none of it. Called once by the daemon.
     ///
-    /// On pure v2, where systemd delegated a subtree to this process (`Delegate=yes`; Documentation
-    /// CGROUP_DELEGATION in systemd), that subtree is used, and the processes at its top are moved to the leaf
-    /// `daemon`: a group with processes can't enable controllers for its children.
+    /// Where systemd put this process into a subgroup of a subtree that it delegated (`Delegate=yes` with
+    /// `DelegateSubgroup=`, systemd 254), containers go beside it, below the same unit. Without the subgroup they
+    /// don't, although they could: the daemon would have to move to a leaf, controllers would be enabled above it, and
+    /// while containers live there systemd can't start the unit again (status 219/CGROUP; seen with Debian 12's 252),
+    /// because a group with controllers for its children takes no process. A restart must not need that.
     public static func prepare(layout: CgroupLayout, instance: String) throws(CgroupError) -> CgroupParent {
         guard let unified = layout.unifiedMountPoint else {
             throw CgroupError(
@@ -29,7 +31,7 @@ public struct CgroupParent: Sendable, Equatable {
         }
         var base = ""
         if layout.mode == .unified, let own = ownPath(CgroupFile.read("/proc/self/cgroup") ?? "") {
-            base = try delegatedSubtree(unified, own) ?? ""
+            base = delegatedSubtree(unified, own) ?? ""
         }
         let parent = CgroupParent(layout: layout, path: base + "/mycontainer-" + instance)
         try ContainerCgroup.makeDirectories(unified, parent.path)
@@ -83,28 +85,12 @@ public struct CgroupParent: Sendable, Equatable {
         return nil
     }
 
-    static let leaf = "daemon"
-
-    /// The delegated group that this process is in or right below, emptied of processes; nil where systemd marked
+    /// The delegated group right above the process's own (`own`, below the mount point `unified`), nil where there is
     /// none.
-    private static func delegatedSubtree(_ unified: String, _ own: String) throws(CgroupError) -> String? {
-        guard own != "/" else { return nil }
-        if isDelegated(unified + own) {
-            let leaf = own + "/" + leaf
-            try ContainerCgroup.makeDirectories(unified, leaf)
-            // All of them: a helper that systemd runs beside the daemon would bar the controllers too.
-            while true {
-                let pids = (CgroupFile.read(unified + own + "/cgroup.procs") ?? "").split(separator: "\n")
-                if pids.isEmpty { return own }
-                for pid in pids {
-                    let result = CgroupFile.write(unified + leaf + "/cgroup.procs", String(pid))
-                    guard result == 0 || result == ESRCH else {
-                        throw ContainerCgroup.failure("move process \(pid) into \(leaf)", result)
-                    }
-                }
-            }
+    static func delegatedSubtree(_ unified: String, _ own: String) -> String? {
+        guard let slash = own.lastIndex(of: "/"), slash != own.startIndex, !isDelegated(unified + own) else {
+            return nil
         }
-        guard let slash = own.lastIndex(of: "/"), slash != own.startIndex else { return nil }
         let above = String(own[..<slash])
         return isDelegated(unified + above) ? above : nil
     }

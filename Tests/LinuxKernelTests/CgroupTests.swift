@@ -154,6 +154,22 @@ import Testing
         #expect(CgroupFile.exists(kept.unifiedDirectory))
     }
 
+    @Test func staysOutOfADelegatedGroupThatItIsItselfIn() throws {
+        let host = try Host()
+        let unified = try #require(host.layout.unifiedMountPoint)
+        let unit = try host.container("unit").path
+        #expect(mkdir(unified + unit, 0o755) == 0)
+        #expect(mkdir(unified + unit + "/daemon", 0o755) == 0)
+        #expect(CgroupParent.delegatedSubtree(unified, unit + "/daemon") == nil)
+        // The mark that systemd puts on what it delegates.
+        #expect(try run("/usr/bin/env", ["python3", "-c", Self.mark, unified + unit]) == "")
+        #expect(CgroupParent.delegatedSubtree(unified, unit + "/daemon") == unit)
+        #expect(CgroupParent.delegatedSubtree(unified, unit) == nil)
+        #expect(CgroupParent.delegatedSubtree(unified, "/") == nil)
+    }
+
+    private static let mark = "import os, sys; os.setxattr(sys.argv[1], 'trusted.delegate', b'1')"
+
     @Test func reportsOutOfMemory() throws {
         let host = try Host()
         let group = try host.container()
