@@ -31,18 +31,18 @@ struct LimitTests {
             try daemon.must(
                 "run", "--rm", "--pids-limit", "5", "busybox", "sh", "-c",
                 "sleep 0 & sleep 0 & sleep 0 & sleep 0 & wait")
-            try daemon.must("run", "-d", "--name", "c", "--pids-limit", "7", "busybox", "sleep", "1000")
-            #expect(try daemon.inspect("c")["HostConfig"]["PidsLimit"].int == 7)
+            try daemon.must("run", "-d", "--name", "box", "--pids-limit", "7", "busybox", "sleep", "1000")
+            #expect(try daemon.inspect("box")["HostConfig"]["PidsLimit"].int == 7)
         }
     }
 
     @Test("update changes what a running container may use")
     func update() throws {
         try withDaemon { daemon in
-            try daemon.must("run", "-d", "--name", "c", "--memory", "64m", "busybox", "sleep", "1000")
-            try daemon.must("update", "--memory", "128m", "--memory-swap", "128m", "--pids-limit", "9", "c")
-            #expect(try daemon.inspect("c")["HostConfig"]["Memory"].int == 128 << 20)
-            let stats = try daemon.api("GET", "/containers/c/stats?stream=0&one-shot=1").json()
+            try daemon.must("run", "-d", "--name", "box", "--memory", "64m", "busybox", "sleep", "1000")
+            try daemon.must("update", "--memory", "128m", "--memory-swap", "128m", "--pids-limit", "9", "box")
+            #expect(try daemon.inspect("box")["HostConfig"]["Memory"].int == 128 << 20)
+            let stats = try daemon.api("GET", "/containers/box/stats?stream=0&one-shot=1").json()
             #expect(stats["memory_stats"]["limit"].int == 128 << 20)
         }
     }
@@ -65,21 +65,21 @@ struct LimitTests {
     func processor() throws {
         try withDaemon { daemon in
             try daemon.must(
-                "run", "-d", "--name", "c", "--cpus", "0.05", "--cpuset-cpus", "0", "busybox", "sh", "-c",
+                "run", "-d", "--name", "box", "--cpus", "0.05", "--cpuset-cpus", "0", "busybox", "sh", "-c",
                 "while :; do :; done")
             let throttled = try eventually(seconds: 30) {
-                let stats = try daemon.api("GET", "/containers/c/stats?stream=0&one-shot=1").json()["cpu_stats"]
+                let stats = try daemon.api("GET", "/containers/box/stats?stream=0&one-shot=1").json()["cpu_stats"]
                 return (stats["throttling_data"]["throttled_periods"].int ?? 0) > 0
                     && (stats["throttling_data"]["throttled_time"].int ?? 0) > 0
                     && (stats["cpu_usage"]["total_usage"].int ?? 0) > 0
             }
             #expect(throttled)
             #expect(
-                try daemon.must("exec", "c", "grep", "Cpus_allowed_list", "/proc/1/status")
+                try daemon.must("exec", "box", "grep", "Cpus_allowed_list", "/proc/1/status")
                     .split(separator: "\t").last == "0")
-            try daemon.must("pause", "c")
-            #expect(try daemon.inspect("c")["State"]["Paused"].bool == true)
-            try daemon.must("unpause", "c")
+            try daemon.must("pause", "box")
+            #expect(try daemon.inspect("box")["State"]["Paused"].bool == true)
+            try daemon.must("unpause", "box")
         }
     }
 
@@ -97,14 +97,14 @@ struct LimitTests {
             if exists(path + "/partition") { path = path.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 } }
             let disk = "/dev/" + path.split(separator: "/").last!
             try daemon.must(
-                "run", "-d", "--name", "c", "-v", "data:/data", "--device-write-bps", disk + ":1mb", "busybox", "sleep",
+                "run", "-d", "--name", "box", "-v", "data:/data", "--device-write-bps", disk + ":1mb", "busybox", "sleep",
                 "1000")
             let started = ContinuousClock.now
             try daemon.must(
-                "exec", "c", "dd", "if=/dev/zero", "of=/data/file", "bs=1M", "count=3", "oflag=direct")
+                "exec", "box", "dd", "if=/dev/zero", "of=/data/file", "bs=1M", "count=3", "oflag=direct")
             // A lower bound: a slow machine can't fail it.
             #expect(ContinuousClock.now - started > .seconds(1))
-            let stats = try daemon.api("GET", "/containers/c/stats?stream=0&one-shot=1").json()["blkio_stats"]
+            let stats = try daemon.api("GET", "/containers/box/stats?stream=0&one-shot=1").json()["blkio_stats"]
             let written = (stats["io_service_bytes_recursive"].array ?? []).filter {
                 $0["op"].string?.lowercased() == "write"
             }.reduce(0) { $0 + ($1["value"].int ?? 0) }
@@ -125,10 +125,10 @@ struct LimitTests {
                 (["--device-write-bps", "/dev/no-such-disk:1mb"], "no-such-disk"),
             ] {
                 let outcome = try daemon.cli(
-                    arguments: ["run", "--name", "c"] + arguments + ["busybox", "true"])
+                    arguments: ["run", "--name", "box"] + arguments + ["busybox", "true"])
                 #expect(outcome.status == 125, "\(arguments): \(outcome.error)")
                 #expect(outcome.error.contains(sentence), "\(arguments): \(outcome.error)")
-                _ = try daemon.cli("rm", "-f", "c")
+                _ = try daemon.cli("rm", "-f", "box")
             }
         }
     }
