@@ -79,6 +79,9 @@ let package = Package(
         .testTarget(name: "MonitorProtocolTests", dependencies: ["MonitorProtocol"], swiftSettings: strict),
         .testTarget(name: "ContainerLogTests", dependencies: ["ContainerLog"], swiftSettings: strict),
         .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
+        .testTarget(
+            name: "EngineTests", dependencies: ["Engine", "EngineAPI", "Database", "MonitorProtocol", "OCI"],
+            swiftSettings: strict),
 
         // Programs: a thin main each.
         .executableTarget(

@@ -47,6 +47,16 @@ final class Container: Sendable {
 
     func setActiveRun(_ run: ActiveRun?) { state.withLock { $0.run = run } }
 
+    /// Lets go of a monitor that has gone, and of the socket to it.
+    func endRun(of monitor: MonitorClient) {
+        let ended = state.withLock { state -> ActiveRun? in
+            guard let run = state.run, run.monitor === monitor else { return nil }
+            state.run = nil
+            return run
+        }
+        withExtendedLifetime(ended) {}
+    }
+
     // MARK: Waiting
 
     /// Registers a waiter; what already holds is answered at once.
@@ -90,8 +100,8 @@ final class Container: Sendable {
     }
 
     private static func answer(_ lifecycle: Lifecycle) -> WaitResponse {
-        let message = lifecycle.errorMessage
-        return WaitResponse(statusCode: Int64(lifecycle.exitCode), error: message.isEmpty ? nil : message)
+        // An error here would be one of waiting: why a container ended is for `inspect` to say.
+        WaitResponse(statusCode: Int64(lifecycle.exitCode))
     }
 
     // MARK: Attachments made before the start

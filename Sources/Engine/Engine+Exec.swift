@@ -142,6 +142,11 @@ extension Engine {
 
     public func inspectExec(_ id: String) async throws -> ExecInspect {
         let (container, exec) = try exec(id)
+        if exec.status == .running, let run = container.activeRun {
+            // A client asks as soon as its stream has ended, which may be before the end is known here: whatever the
+            // monitor said before its answer to this has arrived with it.
+            _ = try? await run.monitor.request(.hello(version: MonitorProtocol.version))
+        }
         var result = ExecInspect()
         result.id = exec.id
         result.running = exec.isRunning

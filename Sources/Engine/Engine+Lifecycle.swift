@@ -38,6 +38,8 @@ extension Engine {
     ///
     /// The queue is not held while it waits: a kill or an inspect need not.
     func stop(_ container: Container, signal: Int32?, timeout: Int?) async throws -> Bool {
+        // A start that is under way is finished first.
+        await container.queue.run {}
         let ticket = container.wait(.notRunning)
         let record = container.record
         let cancelled = container.update { record -> Bool in

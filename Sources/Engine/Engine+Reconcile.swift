@@ -154,7 +154,7 @@ extension Engine {
 
     /// Takes up the conversation with a monitor that an earlier daemon started.
     private func adopt(_ container: Container, _ bundle: String) async throws {
-        let client = MonitorClient(try MonitorChannel.connect(bundle: bundle))
+        let client = monitorClient(try MonitorChannel.connect(bundle: bundle), of: container)
         try supervise(container, client, monitor: nil)
         let reply = try await client.request(.hello(version: MonitorProtocol.version))
         guard case .hello(let status) = reply.body, status.id == container.id else {

@@ -9,6 +9,7 @@ extension Engine {
     }
 
     func remove(_ container: Container, force: Bool, volumes: Bool) async throws {
+        await container.queue.run {}
         let lifecycle = container.lifecycle
         if case .removing = lifecycle {
             throw EngineError.conflict("removal of container \(container.id) is already in progress")

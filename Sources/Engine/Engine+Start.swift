@@ -51,12 +51,17 @@ extension Engine {
         let record = container.record
         do {
             let run = try await launch(container, record)
-            container.update { record in
-                // A short program may have ended by now: then the exit has been recorded and stays.
-                if case .starting = record.status.lifecycle { record.status.lifecycle = .running(run) }
+            let isNews = container.update { record -> Bool in
+                // A short program may have ended by now: then its exit has been recorded, and stays.
+                guard record.status.lifecycle.isStarting else { return false }
+                record.status.lifecycle = .running(run)
                 record.status.hasBeenStarted = true
+                return true
             }
-            persistStatus(container)
+            if isNews {
+                post(record, "start", time: run.startedAt)
+                persistStatus(container)
+            }
         } catch {
             try await startFailed(container, error)
         }
@@ -83,21 +88,20 @@ extension Engine {
 
         let pair = try MonitorChannel.pair()
         let (client, monitorEnd) = pair.split { daemon, monitor in
-            (MonitorClient(daemon), OwnedDescriptor(monitor.release()))
+            (monitorClient(daemon, of: container), OwnedDescriptor(monitor.release()))
         }
         _ = try client.send(.hello(version: MonitorProtocol.version))
         for attachment in waiting {
             _ = try client.send(.attach(attachment.streams), descriptor: attachment.descriptor.raw)
         }
         let sequence = try client.send(.start)
-        let pid = try launcher.spawn(bundle: bundle, channel: monitorEnd.raw)
+        let pid = try launcher.start(bundle: bundle, channel: monitorEnd.raw)
         try supervise(container, client, monitor: pid)
         withExtendedLifetime(monitorEnd) {}
 
         let reply = try await client.reply(to: sequence)
         switch reply.body {
         case .started(let pid, let startedAt):
-            post(container.record, "start", time: startedAt)
             return Lifecycle.Run(pid: pid, startedAt: startedAt)
         case .failed(let failure): throw failure
         default: throw EngineError.internal("the container's monitor gave an answer that makes no sense")
@@ -120,8 +124,12 @@ extension Engine {
             record.status.lifecycle = .created(failure: failed)
         }
         post(container.record, "die", extra: ["exitCode": String(code)])
-        await container.activeRun?.supervision.value
-        container.setActiveRun(nil)
+        if let run = container.activeRun {
+            await run.supervision.value
+            container.setActiveRun(nil)
+        } else {
+            removeBundle(container.id)
+        }
         container.announceExit()
         if container.record.hostConfig.autoRemove {
             try? await removeHoldingQueue(container, volumes: true)

@@ -18,7 +18,6 @@ extension Engine {
                     exit = record
                     self.exited(container, record)
                 case .outOfMemory: self.ranOutOfMemory(container)
-                case .execExited(let id, let record): self.execExited(container, id, record)
                 default: continue
                 }
             }
@@ -26,9 +25,19 @@ extension Engine {
             if self.isStopping.load(ordering: .acquiring), exit == nil { return }
             if exit == nil { self.monitorLost(container) }
             self.removeBundle(container.id)
+            container.endRun(of: client)
         }
         container.setActiveRun(ActiveRun(monitor: client, supervision: supervision))
-        try reader.add(client)
+        do {
+            try reader.add(client)
+        } catch {
+            client.close()
+            throw error
+        }
+    }
+
+    func monitorClient(_ channel: consuming MonitorChannel, of container: Container) -> MonitorClient {
+        MonitorClient(channel) { [weak self] id, record in self?.execExited(container, id, record) }
     }
 
     /// The monitor closes its socket a moment before it ends, so this does not wait for long.
@@ -73,11 +82,16 @@ extension Engine {
         let exit = Lifecycle.Exit(
             exitCode: record.exitCode, startedAt: record.startedAt, finishedAt: record.finishedAt,
             oomKilled: record.oomKilled, message: message.isEmpty ? Engine.reason(record) : message)
-        let decision = container.update { stored -> ExitDecision? in
+        var decision: ExitDecision?
+        // A short program ends before the answer to its start has been looked at.
+        var startIsNews = false
+        container.update { stored in
             switch stored.status.lifecycle {
-            case .starting, .running, .paused: break
-            default: return nil
+            case .starting: startIsNews = true
+            case .running, .paused: break
+            default: return
             }
+            stored.status.hasBeenStarted = true
             stored.status.finishedAt = record.finishedAt
             let policy = stored.hostConfig.restartPolicy
             let rule = (try? RestartRule(name: policy.name, maximumRetryCount: policy.maximumRetryCount)) ?? .no
@@ -88,12 +102,14 @@ extension Engine {
                 let duration = record.finishedAt - record.startedAt
                 stored.status.lifecycle = .restarting(exit)
                 stored.status.restartCount += 1
-                return .restart(after: stored.status.backoff.next(afterRunOf: duration))
+                decision = .restart(after: stored.status.backoff.next(afterRunOf: duration))
+                return
             }
             stored.status.lifecycle = .exited(exit)
-            return stored.hostConfig.autoRemove ? .remove : .stay
+            decision = stored.hostConfig.autoRemove ? .remove : .stay
         }
         guard let decision else { return }
+        if startIsNews { post(container.record, "start", time: record.startedAt) }
         for exec in container.takeExecs() { exec.containerEnded() }
         let duration = max(0, (record.finishedAt - record.startedAt) / 1_000_000_000)
         post(

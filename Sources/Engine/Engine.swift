@@ -110,6 +110,10 @@ public final class Engine: Sendable {
         await eventBus.flush()
         eventBus.close()
         reader.stop()
+        launcher.stop()
+        cgroupParent.removeIfEmpty()
+        // Unlocked by name: tasks that are about to end may hold the engine a moment longer.
+        for lock in [dataLock, executionLock] { flock(lock.raw, LOCK_UN) }
     }
 
     /// Runs `body` on the engine's own threads, and gives every error one type.

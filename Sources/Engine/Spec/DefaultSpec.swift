@@ -34,12 +34,4 @@ enum DefaultSpec {
     ]
 
     static let readonlyPaths = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
-
-    /// Nothing but the standard nodes; fuse (10:229) is denied by name, as dockerd does.
-    static let deviceRules: [RuntimeSpec.DeviceCgroup] =
-        [RuntimeSpec.DeviceCgroup(allow: false, access: "rwm")]
-        + [(1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1)].map { (major: Int64, minor: Int64) in
-            RuntimeSpec.DeviceCgroup(allow: true, type: "c", major: major, minor: minor, access: "rwm")
-        }
-        + [RuntimeSpec.DeviceCgroup(allow: false, type: "c", major: 10, minor: 229, access: "rwm")]
 }

@@ -185,10 +185,10 @@ struct SpecGenerator {
             throw .invalid("could not select device driver \"\" with capabilities: device requests are not supported")
         }
         var nodes: [RuntimeSpec.Device] = []
-        var rules = DefaultSpec.deviceRules
+        var rules = DeviceFilter.containerDefault
         if host.privileged {
             nodes = Devices.all()
-            rules = [RuntimeSpec.DeviceCgroup(allow: true, access: "rwm")]
+            rules = DeviceFilter.everything
         }
         for mapping in host.devices ?? [] {
             let inside = mapping.pathInContainer.isEmpty ? mapping.pathOnHost : mapping.pathInContainer

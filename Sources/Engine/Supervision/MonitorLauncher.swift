@@ -1,6 +1,7 @@
 import Glibc
 import LinuxKernel
 import MonitorProtocol
+import Synchronization
 
 /// Starts `mycontainer-runtime monitor` processes.
 ///
@@ -9,6 +10,7 @@ final class MonitorLauncher: Sendable {
     /// What is executed: the runtime's path, or a descriptor of it on a detached read-only mount.
     private let executable: String
     private let mount: OwnedDescriptor?
+    private let zygote = Mutex(ZygoteState.none)
 
     /// `runtimePath` is looked at once: a container that could write to the runtime through `/proc/<pid>/exe` would
     /// own the host (CVE-2019-5736), so it is executed from a detached mount that can't be written. Where the kernel
@@ -31,12 +33,99 @@ final class MonitorLauncher: Sendable {
         }
     }
 
+    /// Starts the monitor of the container whose bundle is `bundle`, with `channel` as its connection: a fork of the
+    /// zygote where there is one, else a process of its own.
+    ///
+    /// - Returns: the pid to reap; nil for a fork of the zygote, which is not this process's child.
+    func start(bundle: String, channel: Int32) throws(EngineError) -> pid_t? {
+        if let zygote = currentZygote() {
+            do throws(ChannelError) {
+                _ = try zygote.client.start(bundle: bundle, monitorEnd: channel)
+                return nil
+            } catch {
+                retire(zygote)
+            }
+        }
+        return try spawn(["monitor", "--bundle", bundle], channel: channel, log: "\(bundle)/monitor.log")
+    }
+
+    /// Ends the zygote; monitors go on.
+    func stop() {
+        let current = zygote.withLock { state in
+            defer { state = .stopped }
+            if case .running(let zygote) = state { return zygote as RunningZygote? }
+            return nil
+        }
+        current?.end()
+    }
+
+    // MARK: The zygote
+
+    private enum ZygoteState {
+        case none
+        case running(RunningZygote)
+        case stopped
+    }
+
+    /// The zygote and its pid, which is this process's child.
+    private final class RunningZygote: Sendable {
+        let client: ZygoteClient
+        private let channel: OwnedDescriptor
+        private let pid: pid_t
+
+        init(client: ZygoteClient, channel: OwnedDescriptor, pid: pid_t) {
+            self.client = client
+            self.channel = channel
+            self.pid = pid
+        }
+
+        /// It ends at the end of its channel, at once.
+        func end() {
+            shutdown(channel.raw, Int32(SHUT_RDWR))
+            var status: Int32 = 0
+            while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+        }
+    }
+
+    private func currentZygote() -> RunningZygote? {
+        zygote.withLock { state in
+            switch state {
+            case .running(let zygote): return zygote
+            case .stopped: return nil
+            case .none:
+                guard let started = startZygote() else { return nil }
+                state = .running(started)
+                return started
+            }
+        }
+    }
+
+    /// nil where it can't be started: then every monitor is a process of its own, which takes a little longer.
+    private func startZygote() -> RunningZygote? {
+        guard let pair = try? MonitorChannel.pair() else { return nil }
+        let (daemon, other) = pair.split { (OwnedDescriptor($0.release()), OwnedDescriptor($1.release())) }
+        guard let own = try? daemon.duplicate(),
+            let pid = try? spawn(["zygote"], channel: other.raw, log: "/dev/null")
+        else { return nil }
+        let client = ZygoteClient(channel: MonitorChannel(adopting: FileDescriptor(owning: own)))
+        return RunningZygote(client: client, channel: daemon, pid: pid)
+    }
+
+    private func retire(_ gone: RunningZygote) {
+        let isCurrent = zygote.withLock { state -> Bool in
+            guard case .running(let current) = state, current === gone else { return false }
+            state = .none
+            return true
+        }
+        if isCurrent { gone.end() }
+    }
+
+    // MARK: Processes
+
     /// POSIX_SPAWN_SETSID of spawn.h, which hides it without _GNU_SOURCE.
     private static let setSession: Int16 = 0x80
 
-    /// Spawns the monitor of the container whose bundle is `bundle`, with `channel` as its descriptor 3.
-    /// Returns its pid, which the caller reaps.
-    func spawn(bundle: String, channel: Int32) throws(EngineError) -> pid_t {
+    private func spawn(_ arguments: [String], channel: Int32, log: String) throws(EngineError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -44,8 +133,7 @@ final class MonitorLauncher: Sendable {
         posix_spawn_file_actions_adddup2(&actions, channel, MonitorProtocol.inheritedSocket)
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-        posix_spawn_file_actions_addopen(
-            &actions, 2, "\(bundle)/monitor.log", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
 
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -60,10 +148,9 @@ final class MonitorLauncher: Sendable {
             &attributes,
             Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) | MonitorLauncher.setSession)
 
-        let arguments = ["mycontainer-runtime", "monitor", "--bundle", bundle]
         let environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SWIFT_BACKTRACE=enable=no"]
         var pid: pid_t = 0
-        let result = withCStrings(arguments) { argv in
+        let result = withCStrings(["mycontainer-runtime"] + arguments) { argv in
             withCStrings(environment) { envp in
                 posix_spawn(&pid, executable, &actions, &attributes, argv, envp)
             }
