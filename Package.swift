@@ -76,6 +76,9 @@ let package = Package(
         .testTarget(
             name: "LinuxKernelTests", dependencies: ["LinuxKernel", "OCI"], exclude: ["seccomp-probe.c"],
             swiftSettings: strict),
+        .testTarget(
+            name: "RuntimeTests", dependencies: ["Runtime", "LinuxKernel", "MonitorProtocol", "OCI"],
+            swiftSettings: strict),
         .testTarget(name: "MonitorProtocolTests", dependencies: ["MonitorProtocol"], swiftSettings: strict),
         .testTarget(name: "ContainerLogTests", dependencies: ["ContainerLog"], swiftSettings: strict),
         .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
