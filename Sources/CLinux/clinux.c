@@ -25,7 +25,8 @@ pid_t clinux_clone3(uint64_t flags, int *pidfd, int cgroup) {
     struct clinux_clone_args args;
     memset(&args, 0, sizeof args);
     args.flags = flags;
-    args.exit_signal = SIGCHLD;
+    // With CLONE_PARENT the kernel takes the signal from the caller and insists on none here.
+    args.exit_signal = flags & 0x00008000 ? 0 : SIGCHLD;
     if (pidfd) {
         args.flags |= 0x00001000;
         args.pidfd = (uint64_t)(uintptr_t)pidfd;

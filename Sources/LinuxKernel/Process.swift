@@ -51,6 +51,12 @@ public enum Process {
         return pid == 0 ? .child : .parent(pid: pid, pidfd: FileDescriptor(owning: pidfd))
     }
 
+    /// A copy of this process that is a child of this process's parent (CLONE_PARENT), in new namespaces.
+    /// - Returns: true in the copy.
+    public static func cloneSibling(_ namespaces: NamespaceSet) throws(SystemError) -> Bool {
+        try checked("clone3") { clinux_clone3(namespaces.rawValue | CLINUX_CLONE_PARENT, nil, -1) } == 0
+    }
+
     public static func unshare(_ namespaces: NamespaceSet) throws(SystemError) {
         try checked("unshare") { clinux_unshare(Int32(truncatingIfNeeded: namespaces.rawValue)) }
     }

@@ -15,9 +15,7 @@ public enum ContainerProcess {
         let linux = launch.spec.linux ?? RuntimeSpec.Linux()
         try Sysctl.validate(linux.sysctl ?? [:], linux.namespaces ?? [])
         let seccomp = if let ready = launch.seccomp { ready } else { try compile(linux.seccomp) }
-        try at("bundle", "cannot use the bundle \(launch.bundle)") { () throws(SystemError) in
-            try checked("chdir") { chdir(launch.bundle) }
-        }
+        try enter(launch.bundle)
         let preparation = try Preparation.make(launch)
         let root = try preparation.duplicateRoot()
         // Nobody in the container may trace a process that still has the host's privileges, nor look into its
@@ -26,10 +24,12 @@ public enum ContainerProcess {
             try LinuxKernel.Process.setDumpable(false)
         }
         let pair = try SetupListener.pair()
+        if preparation.root >= 0 { try enter(Preparation.mountPoint(launch)) }
         // The cgroup namespace comes later, after the process is in its cgroups; with a user namespace all others but
         // the pid namespace do, since they are to belong to its root.
         var namespaces = preparation.created.subtracting([.cgroup, .time])
         if namespaces.contains(.user) { namespaces.formIntersection([.user, .pid]) }
+        if preparation.joined.contains(where: { $0.kind == .user }) { namespaces = [] }
         let side = try TimeNamespace.with(
             preparation.created.contains(.time) ? linux.timeOffsets ?? [:] : nil
         ) { () throws(StartFailure) in
@@ -45,10 +45,18 @@ public enum ContainerProcess {
                 launch: launch, created: preparation.created, joined: preparation.joined, root: preparation.root,
                 binds: preparation.binds, seccomp: seccomp, channel: SetupChannel(descriptor: pair.child.raw))
             child.run()
-        case .parent(let pid, let pidfd):
+        case .parent(var pid, var pidfd):
             var listener = pair.takeListener()
             do {
-                let outcome = try listener.run { (pid) throws(StartFailure) in
+                try enter(launch.bundle)
+                let outcome = try listener.run { (replacement) throws(StartFailure) in
+                    let successor = try at("clone", "cannot watch the container's first process") {
+                        () throws(SystemError) in try LinuxKernel.Process.openPidfd(replacement)
+                    }
+                    _ = try? LinuxKernel.Process.wait(pidfd: pidfd.raw)
+                    pid = replacement
+                    pidfd = successor
+                } needsMapping: { (pid) throws(StartFailure) in
                     try UserNamespace.map(pid, uids: linux.uidMappings ?? [], gids: linux.gidMappings ?? [])
                 } namespacesExist: { (pid) throws(StartFailure) in
                     try launch.prepared?(pid)
@@ -60,6 +68,12 @@ public enum ContainerProcess {
                 abandon(pidfd.raw)
                 throw error
             }
+        }
+    }
+
+    private static func enter(_ directory: String) throws(StartFailure) {
+        try at("bundle", "cannot use the directory \(directory)") { () throws(SystemError) in
+            try checked("chdir") { chdir(directory) }
         }
     }
 

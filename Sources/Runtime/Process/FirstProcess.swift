@@ -84,12 +84,24 @@ struct FirstProcess {
         }
         // A cgroup namespace shows v1 paths relative to the groups of its maker: only now that it is in its own. What
         // belongs to a user namespace has to be made inside it.
+        if created.contains(.pid) && joined.contains(where: { $0.kind == .user }) { try moveIntoPidNamespace() }
         var rest = created.intersection(.cgroup)
         if usesUserNamespace { rest.formUnion(created.subtracting([.user, .pid, .time])) }
         guard !rest.isEmpty else { return }
         try at("namespace", "cannot make the container's namespaces") { () throws(SystemError) in
             try LinuxKernel.Process.unshare(rest)
         }
+    }
+
+    /// A pid namespace that belongs to a joined user namespace can only be made from inside, for a child: that goes on
+    /// as the container's first process, a child of the runtime's itself, and this one ends.
+    private func moveIntoPidNamespace() throws(StartFailure) {
+        let isChild = try at("clone", "cannot make a pid namespace") { () throws(SystemError) in
+            try LinuxKernel.Process.cloneSibling(.pid)
+        }
+        guard isChild else { _exit(0) }
+        channel.send(.replaced)
+        guard channel.waitToProceed() else { _exit(1) }
     }
 
     private static func rank(_ kind: NamespaceSet) -> Int { kind == .user ? 0 : kind == .mount ? 2 : 1 }
@@ -146,9 +158,9 @@ struct FirstProcess {
         try at("rootfs", "cannot place the container's root") { () throws(SystemError) in
             // Nothing mounted in here may appear on the host.
             try Mount.setPropagation("/", isPrivate ? .isPrivate : .slave)
-            // On the bundle directory, which the runtime made the working directory: it is there and it is a directory.
-            let bundle = try FileDescriptor(".", clinux_o_path() | O_DIRECTORY)
-            try Mount.attach(root, on: bundle.raw)
+            // On the working directory, which the runtime chose: a path might be out of a user namespace's reach.
+            let here = try FileDescriptor(".", clinux_o_path() | O_DIRECTORY)
+            try Mount.attach(root, on: here.raw)
         }
         var filesystem = RootFilesystem(
             spec: launch.spec, root: root, binds: binds, userNamespace: usesUserNamespace, cgroup: launch.cgroup,

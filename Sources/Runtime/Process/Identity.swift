@@ -11,6 +11,8 @@ struct Identity {
     var groups: [gid_t]
     /// Home directory from /etc/passwd, where there is an entry.
     var home: String?
+    /// Whether the ids were looked up (or given as text) rather than configured by number.
+    private(set) var isResolved = false
 
     /// Larger ids are refused: they wrap around in programs that take them as signed (CVE-2024-40635).
     static let maximumID: UInt32 = 0x7fff_ffff
@@ -31,6 +33,7 @@ struct Identity {
         self.init(fallback)
         var memberships: [gid_t] = []
         if let text = request.user, !text.isEmpty {
+            isResolved = true
             guard !text.utf8.contains(where: { $0 == 0 || $0 == 10 }) else {
                 throw Self.failure("the user contains a line break")
             }

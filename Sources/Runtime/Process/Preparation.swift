@@ -82,16 +82,26 @@ struct Preparation: ~Copyable {
         return (created, joined)
     }
 
+    private static func rootPath(_ launch: borrowing ContainerLaunch) -> String? {
+        guard let path = launch.spec.root?.path, !path.isEmpty else { return nil }
+        return path.hasPrefix("/") ? path : "\(launch.bundle)/\(path)"
+    }
+
+    /// A directory of the host that the root may hide in the container's mount namespace: the root's own, so that hooks
+    /// still see the bundle, or the bundle where the root is a stack of layers.
+    static func mountPoint(_ launch: borrowing ContainerLaunch) -> String {
+        launch.overlay == nil ? rootPath(launch) ?? launch.bundle : launch.bundle
+    }
+
     private static func rootTree(
         _ launch: borrowing ContainerLaunch, _ descriptors: inout DescriptorSet
     ) throws(StartFailure) -> Int32 {
         if let overlay = launch.overlay {
             return descriptors.adopt(try OverlayMount.detached(overlay))
         }
-        guard let path = launch.spec.root?.path, !path.isEmpty else {
+        guard let rootPath = rootPath(launch) else {
             throw StartFailure(stage: "rootfs", errno: EINVAL, message: "the configuration has no root.path")
         }
-        let rootPath = path.hasPrefix("/") ? path : "\(launch.bundle)/\(path)"
         let tree = try at("rootfs", "cannot use \(rootPath) as the container's root") { () throws(SystemError) in
             let tree = try Mount.cloneTree(rootPath, recursive: true)
             // Neither may the container's mounts appear on the host, nor the host's later ones in here.

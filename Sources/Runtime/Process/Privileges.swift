@@ -31,7 +31,11 @@ struct Privileges {
     /// Becomes the user. Without no-new-privileges the filter is loaded first, while that is still allowed; with it last
     /// (`loadLateFilter`), so that it needn't allow what happens here.
     func drop() throws(StartFailure) {
-        let sets = process.capabilities ?? RuntimeSpec.Capabilities()
+        var sets = process.capabilities ?? RuntimeSpec.Capabilities()
+        // Whoever asked for a name couldn't know whether it is root: others get what execve(2) would leave them.
+        if identity.isResolved {
+            sets = Capabilities.specification(bounding: sets.bounding ?? [], uid: identity.uid)
+        }
         let noNewPrivileges = process.noNewPrivileges ?? false
         if !noNewPrivileges { try loadFilter() }
         try at("capabilities", "cannot limit the capabilities") { () throws(SystemError) in

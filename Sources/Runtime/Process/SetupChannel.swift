@@ -20,6 +20,8 @@ func at<T: ~Copyable>(
 enum SetupMessage: UInt8 {
     /// child → runtime: it is in its new user namespace and waits for the id mappings, then for `proceed`.
     case needsMapping = 0x4d  // M
+    /// child → runtime: it has taken the place of the process that the runtime cloned; it waits for `proceed`.
+    case replaced = 0x52  // R
     /// child → runtime: the namespaces exist; the child waits for `proceed`.
     case namespacesExist = 0x4e  // N
     /// runtime → child.
@@ -125,6 +127,7 @@ struct SetupListener: ~Copyable {
     /// Reads until the user's program runs or the child waits at the gate, calling `needsMapping` and `namespacesExist`
     /// where the child asks for it, with its host pid.
     mutating func run(
+        replaced: (pid_t) throws(StartFailure) -> Void = { _ in },
         needsMapping: (pid_t) throws(StartFailure) -> Void = { _ in },
         namespacesExist: (pid_t) throws(StartFailure) -> Void = { _ in }
     ) throws(StartFailure) -> Outcome {
@@ -146,6 +149,9 @@ struct SetupListener: ~Copyable {
             }
             let descriptor: FileDescriptor? = passed >= 0 ? FileDescriptor(owning: passed) : nil
             switch SetupMessage(rawValue: bytes[0]) {
+            case .replaced:
+                try replaced(pid)
+                proceed()
             case .needsMapping:
                 try needsMapping(pid)
                 proceed()
