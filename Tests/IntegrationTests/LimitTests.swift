@@ -97,7 +97,8 @@ struct LimitTests {
             if exists(path + "/partition") { path = path.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 } }
             let disk = "/dev/" + path.split(separator: "/").last!
             try daemon.must(
-                "run", "-d", "--name", "box", "-v", "data:/data", "--device-write-bps", disk + ":1mb", "busybox", "sleep",
+                "run", "-d", "--name", "box", "-v", "data:/data", "--device-write-bps", disk + ":1mb", "busybox",
+                "sleep",
                 "1000")
             let started = ContinuousClock.now
             try daemon.must(
