@@ -104,7 +104,7 @@ public final class SeccompCache: Sendable {
     static func description(of policy: RuntimeSpec.Seccomp) -> String {
         let version = seccomp_version().map { "\($0.pointee.major).\($0.pointee.minor).\($0.pointee.micro)" } ?? "?"
         func optional(_ value: UInt32?) -> String { value.map { String($0) } ?? "-" }
-        var lines = ["compiler 1", "libseccomp \(version)", "native \(seccomp_arch_native())"]
+        var lines = ["compiler 2", "libseccomp \(version)", "native \(seccomp_arch_native())"]
         lines.append("default \(policy.defaultAction) \(optional(policy.defaultErrnoRet))")
         lines.append("architectures " + (policy.architectures ?? []).joined(separator: " "))
         lines.append("flags " + (policy.flags.map { $0.joined(separator: " ") } ?? "-"))

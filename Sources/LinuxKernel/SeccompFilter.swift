@@ -18,7 +18,7 @@ public struct SeccompFilter: Sendable, Equatable {
     /// The kernel's limit for one program (BPF_MAXINSNS).
     static let maximumInstructions = 4096
 
-    /// Compiles a policy with libseccomp (binary tree). System calls that an architecture lacks are skipped there, as
+    /// Compiles a policy with libseccomp. System calls that an architecture lacks are skipped there, as
     /// other runtimes do; under a policy that denies by default, numbers above the highest one it names get ENOSYS,
     /// so that programs fall back when they try calls newer than the policy.
     /// - Throws: for an unknown action, operator, architecture or flag, and where libseccomp refuses.
