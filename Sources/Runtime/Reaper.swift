@@ -30,6 +30,9 @@ public enum Reaper {
         // root (proc(5), PR_SET_DUMPABLE). There is nothing here that would have to be hidden.
         try Process.setDumpable(true)
 
+        // The arguments inherited from the monitor tell where the container's files are on the host.
+        ProcessTitle.set("mycontainer-init", name: "init")
+
         // Blocked signals stay pending even for PID 1, which would lose them otherwise.
         var all = sigset_t()
         sigfillset(&all)

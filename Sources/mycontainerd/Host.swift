@@ -50,13 +50,24 @@ enum Host {
 
     /// Writes the process id, unless the process that the file names is still there.
     static func writePidfile(_ path: String) throws {
-        if let old = readPidfile(path), old != getpid(), kill(old, 0) == 0 || errno == EPERM {
+        if let old = readPidfile(path), old != getpid(), isAlive(old) {
             throw StartError(
                 "process with PID \(old) is still running, says \(path); stop it or choose another --pidfile")
         }
         let file = try FileDescriptor(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o644)
         let text = Array("\(getpid())\n".utf8)
         try checked("write \(path)") { Glibc.write(file.raw, text, text.count) }
+    }
+
+    /// Whether the process runs; one that has ended and that nobody has reaped yet does not.
+    private static func isAlive(_ pid: Int32) -> Bool {
+        guard kill(pid, 0) == 0 || errno == EPERM else { return false }
+        guard let file = try? FileDescriptor("/proc/\(pid)/stat", O_RDONLY) else { return false }
+        var bytes = [UInt8](repeating: 0, count: 512)
+        let count = max(0, read(file.raw, &bytes, bytes.count))
+        // proc(5): "pid (comm) state …"; comm may hold anything, brackets included.
+        let state = bytes[..<count].lastIndex(of: UInt8(ascii: ")")).map { bytes[min($0 + 2, 511)] }
+        return state != UInt8(ascii: "Z") && state != UInt8(ascii: "X")
     }
 
     /// Removes the file if it is still about us.

@@ -59,6 +59,9 @@ public enum Monitor {
         for ignored in [SIGPIPE, SIGXFSZ, SIGHUP, SIGINT, SIGTERM, SIGTTOU] { signal(ignored, SIG_IGN) }
         umask(0o022)
         chdir("/")
+        // Executed through a descriptor, it would be named after its number.
+        ProcessTitle.set(name: "mycontainer-mon")
+        ProcessTitle.locate()
         // The daemon may be protected from the OOM killer; its containers and their monitors are not.
         if let score = try? FileDescriptor("/proc/self/oom_score_adj", O_WRONLY) { _ = write(score.raw, "0", 1) }
         if socket > 3 { _ = clinux_close_range(3, UInt32(socket - 1), 0) }
