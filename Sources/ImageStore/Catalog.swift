@@ -213,6 +213,20 @@ final class Catalog: Sendable {
         }
     }
 
+    /// Deletes the rows of layers that the disk lost and that were not made again. A row that a container stands on stays.
+    func forget(layers: Set<Digest>) throws {
+        let gone = layers.filter { layer($0) == nil }
+        if gone.isEmpty { return }
+        try database.write(.full) { connection in
+            // Upper ones first, in whatever order they come: those below lose their last use by that.
+            var deleted = 1
+            while deleted > 0 {
+                deleted = 0
+                for chainID in gone { deleted += try CatalogRows.deleteUnused(chainID, connection) }
+            }
+        }
+    }
+
     func record(layers: [LayerRecord]) throws {
         try database.write(.full) { connection in
             for layer in layers { try CatalogRows.insert(layer, connection) }

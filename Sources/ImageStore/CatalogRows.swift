@@ -94,6 +94,18 @@ enum CatalogRows {
             """, layer.chainID.hex, layer.parent?.hex, layer.diffID.hex, layer.size)
     }
 
+    /// - Returns: how many rows went away, 0 or 1.
+    static func deleteUnused(_ chainID: Digest, _ connection: Connection) throws -> Int {
+        try connection.run(
+            """
+            DELETE FROM layers WHERE chain_id = ?1
+            AND NOT EXISTS (SELECT 1 FROM layers AS upper WHERE upper.parent = ?1)
+            AND NOT EXISTS (SELECT 1 FROM image_layers WHERE chain_id = ?1)
+            AND NOT EXISTS (SELECT 1 FROM images WHERE chain_id = ?1)
+            AND NOT EXISTS (SELECT 1 FROM layer_owners WHERE chain_id = ?1)
+            """, chainID.hex)
+    }
+
     static func insert(_ image: Image, _ connection: Connection) throws {
         try connection.run(
             """

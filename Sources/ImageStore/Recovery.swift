@@ -31,27 +31,40 @@ extension ImageStore {
                 throw ImageError.wrap(error, doing: "the image store can't be opened")
             }
         }
-        for entry in lost { await restore(entry, log) }
+        for entry in lost.images { await restore(entry, log) }
         try await BlockingWork.run { [self] in
             try mutate("the image store can't be opened") {
-                try collectGarbage()
+                // Where the database lost rows, containers that stand on a layer may be among them: keep what isn't known
+                // until the next removal.
+                if !lost.databaseLostRows { try collectGarbage() }
+                try catalog.forget(layers: lost.missingLayers)
                 try writeIndex()
             }
         }
     }
 
+    private struct Losses: Sendable {
+        /// Images whose blobs are here but whose records or layers are not.
+        var images: [LostImage]
+        var missingLayers: Set<Digest>
+        var databaseLostRows = false
+    }
+
     private struct LostImage: Sendable {
+        /// Where the database still knows it.
+        var id: Digest?
         var manifest: Descriptor
         var names: [ImageReference]
     }
 
-    /// - Returns: images whose blobs are here but whose records or layers are not.
-    private func recoverFiles(_ log: @Sendable (String) -> Void) throws -> [LostImage] {
+    private func recoverFiles(_ log: @Sendable (String) -> Void) throws -> Losses {
         try discardUnfinished(log)
         let layout = paths.content + "/oci-layout"
         if access(layout, F_OK) != 0 { try content.replaceFile(layout, with: Documents.encode(ImageLayout())) }
-        try adoptLayers(log)
-        return try findLost(log)
+        let adopted = try adoptLayers(log)
+        var lost = try findLost(log)
+        lost.databaseLostRows = adopted && !lost.images.isEmpty
+        return lost
     }
 
     /// What was under way when the last daemon ended: blobs half copied, layers half unpacked or half deleted.
@@ -70,7 +83,8 @@ extension ImageStore {
 
     /// Layers that are whole on the disk, since they were renamed into place, but that the database doesn't have: it was
     /// lost, or the daemon ended between the rename and the commit. What nothing needs is collected afterwards.
-    private func adoptLayers(_ log: @Sendable (String) -> Void) throws {
+    /// - Returns: whether there were any.
+    private func adoptLayers(_ log: @Sendable (String) -> Void) throws -> Bool {
         var found: [Digest: Catalog.LayerRecord] = [:]
         let known = catalog.snapshot().layers
         for name in try names(in: paths.layers) {
@@ -99,6 +113,7 @@ extension ImageStore {
             try catalog.record(layers: ordered)
             log("adopted \(ordered.count) layers that the database had no record of")
         }
+        return !ordered.isEmpty
     }
 
     private func readLayerRecord(_ chainID: Digest) -> Catalog.LayerRecord? {
@@ -125,7 +140,7 @@ extension ImageStore {
     }
 
     /// Images that the layout's index has and the database hasn't, and images some layer of which is gone.
-    private func findLost(_ log: @Sendable (String) -> Void) throws -> [LostImage] {
+    private func findLost(_ log: @Sendable (String) -> Void) throws -> Losses {
         let state = catalog.snapshot()
         var lost: [Digest: LostImage] = [:]
         let known = Set(state.images.values.map(\.manifest.digest))
@@ -144,14 +159,12 @@ extension ImageStore {
         let missing = Set(state.layers.keys.filter { access(paths.layerContents($0), F_OK) != 0 })
         let damaged = state.images.values.filter { image in image.layers.contains { missing.contains($0.chainID) } }
         for image in damaged {
-            lost[image.manifest.digest] = LostImage(manifest: image.manifest, names: image.tags + image.digests)
+            lost[image.manifest.digest] = LostImage(
+                id: image.id, manifest: image.manifest, names: image.tags + image.digests)
         }
-        // Whatever stands on a missing layer is as good as missing itself.
-        let broken = state.layers.keys.filter { chain in
-            state.chain(endingIn: chain).contains { missing.contains($0) }
-        }
-        catalog.hide(layers: Set(broken.filter(missing.contains)), images: Set(damaged.map(\.id)))
-        return lost.values.sorted { $0.manifest.digest < $1.manifest.digest }
+        catalog.hide(layers: missing, images: Set(damaged.map(\.id)))
+        return Losses(
+            images: lost.values.sorted { $0.manifest.digest < $1.manifest.digest }, missingLayers: missing)
     }
 
     /// Makes an image again out of the store's own blobs.
@@ -164,6 +177,10 @@ extension ImageStore {
             log("image \(name) was imported again from its blobs")
         } catch {
             log("image \(name) can't be used any more: \(error): pull it again")
+            guard let id = lost.id else { return }
+            _ = try? await BlockingWork.run { [self] in
+                try mutate("forget image \(name)") { try catalog.remove(image: id) }
+            }
         }
     }
 

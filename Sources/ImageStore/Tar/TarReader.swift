@@ -26,9 +26,9 @@ final class TarReader {
 
     /// The next entry, after what is left of the current one's content; nil at the end of the archive.
     func next() throws -> TarEntry? {
-        try skip(remaining + padding)
+        try skip(remaining)
         remaining = 0
-        padding = 0
+        guard try skipPadding() else { return nil }
         var extended = ExtendedHeader()
         while true {
             // An archive without its two zero blocks that ends between entries is complete: GNU tar and Go agree.
@@ -303,6 +303,21 @@ final class TarReader {
     private func consume(_ count: Int) {
         position += Int64(count)
         window = UnsafeRawBufferPointer(rebasing: window[count...])
+    }
+
+    /// Passes over the zeros that fill the last block of an entry's content.
+    /// - Returns: false when the stream ends there: umoci leaves them out at the end, and Go's reader accepts it.
+    private func skipPadding() throws -> Bool {
+        while padding > 0 {
+            if window.isEmpty {
+                guard let next = try source() else { return false }
+                window = next
+            }
+            let count = min(padding, Int64(window.count))
+            consume(Int(count))
+            padding -= count
+        }
+        return true
     }
 
     private func skip(_ count: Int64) throws {
