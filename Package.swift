@@ -81,6 +81,11 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "MonitorProtocolTests", dependencies: ["MonitorProtocol"], swiftSettings: strict),
         .testTarget(name: "ContainerLogTests", dependencies: ["ContainerLog"], swiftSettings: strict),
+        .testTarget(name: "OCITests", dependencies: ["OCI"], swiftSettings: strict),
+        .testTarget(name: "DatabaseTests", dependencies: ["Database"], swiftSettings: strict),
+        .testTarget(
+            name: "ImageStoreTests", dependencies: ["CLinux", "Database", "ImageStore", "LinuxKernel", "OCI"],
+            swiftSettings: strict),
         .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineAPI", "Database", "MonitorProtocol", "OCI"],

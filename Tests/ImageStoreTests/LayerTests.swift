@@ -96,7 +96,8 @@ import Testing
         #expect(try run("python3", "-c", script, tree, archive) == 0)
         let layer = UnpackedLayer()
         try layer.unpack(readFile(archive))
-        let times = format == "PAX" ? "%T@" : "%Ts"
+        // Python keeps times as floating-point numbers, which lose nanoseconds.
+        let times = "%Ts"
         #expect(try listing(layer.root, times: times) == listing(tree, times: times))
     }
 
