@@ -237,3 +237,12 @@ int clinux_signalfd_next(int fd) {
     struct signalfd_siginfo information;
     return read(fd, &information, sizeof information) == sizeof information ? (int)information.ssi_signo : 0;
 }
+void clinux_set_title(const char *title) {
+    // The strings of argv lie next to each other, those of the environment behind them (execve in the kernel).
+    char *start = program_invocation_name;
+    size_t size = strlen(start) + 1;
+    if (environ && environ[0] > start && environ[0] - start < 4096) size = (size_t)(environ[0] - start);
+    memset(start, 0, size);
+    strncpy(start, title, size - 1);
+    prctl(PR_SET_NAME, title, 0, 0, 0);
+}

@@ -122,6 +122,9 @@ public enum Process {
     /// Default disposition for every signal and an empty mask: ignored and blocked signals survive exec.
     public static func resetSignals() { _ = clinux_reset_signals() }
 
+    /// What `ps` shows of this process.
+    public static func setTitle(_ title: String) { clinux_set_title(title) }
+
     /// Closes every descriptor from `first` on.
     public static func closeDescriptors(from first: Int32) throws(SystemError) {
         try checked("close_range") { clinux_close_range(UInt32(first), UInt32.max, 0) }

@@ -48,6 +48,8 @@ pid_t clinux_clone3(uint64_t flags, int *pidfd, int cgroup);
 pid_t clinux_clone(uint64_t flags, int *pidfd);
 
 pid_t clinux_gettid(void);
+// Replaces what /proc/<pid>/cmdline and comm show of this process, as far as there is room.
+void clinux_set_title(const char *title);
 int clinux_setns(int fd, int flags);
 int clinux_unshare(int flags);
 int clinux_pidfd_open(pid_t pid, unsigned flags);

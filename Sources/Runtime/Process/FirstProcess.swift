@@ -308,6 +308,8 @@ struct FirstProcess {
         if launch.reaper {
             var terminal = false
             if case .terminal = launch.stdio { terminal = true }
+            // Not the monitor's command line, which names a path of the host.
+            LinuxKernel.Process.setTitle("mycontainer-init")
             try at("reaper", "cannot fork the user's process") { () throws(SystemError) in
                 try Reaper.run(statusDescriptor: channel.descriptor, terminal: terminal) {
                     channel.send(.executing)
