@@ -30,6 +30,7 @@ enum CommandTable {
         Entry("ps", "container ls", "container ps", "container list", make: PsCommand.command),
         Entry("attach", "container attach", make: AttachCommand.command),
         Entry("commit", "container commit", make: CommitCommand.command),
+        Entry("cp", "container cp", make: CopyCommand.command),
         Entry("create", "container create", make: CreateCommand.command),
         Entry("diff", "container diff", make: DiffCommand.command),
         Entry("export", "container export", make: ExportCommand.command),

@@ -67,17 +67,19 @@ final class EngineClient {
         }
     }
 
-    /// Sends a body that is made while it is sent, in chunks; `produce` returns nil at its end.
+    /// Sends a body that is made while it is sent, in chunks, and returns when the head of the answer has come.
+    ///
+    /// - Parameter produce: makes the body, by handing its pieces on.
     func upload(
         _ method: HTTPMethod, _ path: String, _ query: Query = [:], contentType: String = "application/x-tar",
-        from produce: () throws -> [UInt8]?
+        _ produce: (_ send: @escaping ([UInt8]) throws -> Void) throws -> Void
     ) throws -> Answer {
         // The body can't be sent twice, so the version is settled before.
         try call(.GET, "/version")
         return try negotiated { connection in
             let headers: HTTPHeaders = ["Content-Type": contentType, "Transfer-Encoding": "chunked"]
             try connection.sendHead(method, target(path, query), headers)
-            while let bytes = try produce() { try connection.sendBody(bytes) }
+            try produce { try connection.sendBody($0) }
             try connection.endRequest()
             return try connection.receiveHead()
         }

@@ -40,7 +40,7 @@ enum LoadCommand {
             let source = try FileSource(path)
             let isQuiet = invocation[quiet] || !Terminal.isTerminal(STDOUT_FILENO)
             let answer = try invocation.engine().upload(.POST, "/images/load", ["quiet": isQuiet ? "1" : "0"]) {
-                try source.next()
+                try source.send($0)
             }
             let progress = PullProgress(descriptor: STDOUT_FILENO)
             try answer.eachDocument { try progress.show($0) }
@@ -79,7 +79,7 @@ enum ImportCommand {
                     "message": comment.isEmpty ? nil : comment, "platform": platform.isEmpty ? nil : platform,
                     "repo": invocation.operands.count > 1 ? invocation.operands[1] : nil,
                 ]
-            ) { try file.next() }
+            ) { try file.send($0) }
             let progress = PullProgress(descriptor: STDOUT_FILENO)
             try answer.eachDocument { try progress.show($0) }
             return 0
@@ -152,8 +152,12 @@ final class FileSource {
         if descriptor < 0 { throw CommandFailure("open \(path): \(goReason(errno))") }
     }
 
-    /// The next piece, nil at the end.
-    func next() throws(CommandFailure) -> [UInt8]? {
+    /// Hands everything on, piece by piece.
+    func send(_ send: ([UInt8]) throws -> Void) throws {
+        while let piece = try next() { try send(piece) }
+    }
+
+    private func next() throws(CommandFailure) -> [UInt8]? {
         let descriptor = descriptor
         var code: Int32 = 0
         let piece = [UInt8](unsafeUninitializedCapacity: 1 << 17) { buffer, count in
