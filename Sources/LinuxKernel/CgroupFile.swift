@@ -47,3 +47,18 @@ enum CgroupFile {
 
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 }
+
+extension Substring {
+    /// The parts between ASCII separators, empty ones left out. Splitting bytes is many times as fast as splitting
+    /// characters, and control files are ASCII.
+    func parts(by separator: Unicode.Scalar) -> [Substring] {
+        utf8.split(separator: UInt8(ascii: separator)).map { Substring($0) }
+    }
+}
+
+extension String {
+    func parts(by separator: Unicode.Scalar) -> [Substring] { self[...].parts(by: separator) }
+
+    /// Lines without their ends, empty ones left out.
+    var lines: [Substring] { parts(by: "\n") }
+}

@@ -83,8 +83,8 @@ public struct CgroupLayout: Sendable, Equatable {
     static func detect(mountinfo: String, controllers: (String) -> String) -> CgroupLayout {
         var unified: String?
         var placements: [CgroupController: Placement] = [:]
-        for line in mountinfo.split(separator: "\n") {
-            let fields = line.split(separator: " ", omittingEmptySubsequences: true)
+        for line in mountinfo.lines {
+            let fields = line.parts(by: " ")
             guard let separator = fields.firstIndex(of: "-"), fields.count > separator + 3, fields.count > 4 else {
                 continue
             }
@@ -95,7 +95,7 @@ public struct CgroupLayout: Sendable, Equatable {
             case "cgroup2" where unified == nil:
                 unified = mountPoint
             case "cgroup":
-                for option in fields[separator + 3].split(separator: ",") {
+                for option in fields[separator + 3].parts(by: ",") {
                     guard let controller = CgroupController(name: option), placements[controller] == nil else {
                         continue
                     }

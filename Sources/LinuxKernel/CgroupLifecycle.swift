@@ -37,7 +37,7 @@ extension ContainerCgroup {
                 throw Self.failure("read the processes of \(path)", errno)
             }
             // A process of an outer pid namespace reads as 0.
-            pids += text.split(separator: "\n").compactMap { Int32($0) }.filter { $0 > 0 }
+            pids += text.lines.compactMap { Int32($0) }.filter { $0 > 0 }
         }
         return pids
     }
@@ -88,7 +88,7 @@ extension ContainerCgroup {
     }
 
     private func event(_ key: String, in text: String) -> Int? {
-        for line in text.split(separator: "\n") where line.hasPrefix(key + " ") {
+        for line in text.lines where line.hasPrefix(key + " ") {
             return Int(line.dropFirst(key.utf8.count + 1))
         }
         return nil

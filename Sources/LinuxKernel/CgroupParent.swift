@@ -79,7 +79,7 @@ public struct CgroupParent: Sendable, Equatable {
 
     /// The v2 path of `/proc/self/cgroup` (its line that starts with `0::`).
     static func ownPath(_ text: String) -> String? {
-        for line in text.split(separator: "\n") where line.hasPrefix("0::/") {
+        for line in text.lines where line.hasPrefix("0::/") {
             return String(line.dropFirst(3))
         }
         return nil

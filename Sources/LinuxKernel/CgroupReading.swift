@@ -28,8 +28,8 @@ extension ContainerCgroup {
     /// Lines of `key value`.
     static func table(_ file: String) -> [String: UInt64] {
         var values: [String: UInt64] = [:]
-        for line in (CgroupFile.read(file) ?? "").split(separator: "\n") {
-            let fields = line.split(separator: " ")
+        for line in (CgroupFile.read(file) ?? "").lines {
+            let fields = line.parts(by: " ")
             if fields.count == 2, let value = UInt64(fields[1]) { values[String(fields[0])] = value }
         }
         return values
@@ -114,8 +114,8 @@ extension ContainerCgroup {
         func entries(_ what: String) -> [CgroupStatistics.IOEntry]? {
             for policy in ["bfq", "throttle"] {
                 guard let text = CgroupFile.read(directory + "/blkio.\(policy).\(what)_recursive") else { continue }
-                let entries = text.split(separator: "\n").compactMap { line -> CgroupStatistics.IOEntry? in
-                    let fields = line.split(separator: " ")
+                let entries = text.lines.compactMap { line -> CgroupStatistics.IOEntry? in
+                    let fields = line.parts(by: " ")
                     guard fields.count == 3, let device = device(fields[0]), let value = UInt64(fields[2]) else {
                         return nil
                     }
@@ -136,11 +136,11 @@ extension ContainerCgroup {
     private static func unifiedIO(_ directory: String) -> CgroupStatistics.IO? {
         guard let text = CgroupFile.read(directory + "/io.stat") else { return nil }
         var io = CgroupStatistics.IO()
-        for line in text.split(separator: "\n") {
-            let fields = line.split(separator: " ")
+        for line in text.lines {
+            let fields = line.parts(by: " ")
             guard let first = fields.first, let device = device(first) else { continue }
             for field in fields.dropFirst() {
-                let parts = field.split(separator: "=")
+                let parts = field.parts(by: "=")
                 guard parts.count == 2, let value = UInt64(parts[1]) else { continue }
                 func entry(_ operation: String) -> CgroupStatistics.IOEntry {
                     CgroupStatistics.IOEntry(
@@ -161,7 +161,7 @@ extension ContainerCgroup {
     }
 
     private static func device(_ text: Substring) -> (major: UInt64, minor: UInt64)? {
-        let parts = text.split(separator: ":")
+        let parts = text.parts(by: ":")
         guard parts.count == 2, let major = UInt64(parts[0]), let minor = UInt64(parts[1]) else { return nil }
         return (major, minor)
     }
@@ -174,11 +174,11 @@ extension ContainerCgroup {
     /// Lines such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
     static func parsePressure(_ text: String) -> CgroupStatistics.Pressure {
         var pressure = CgroupStatistics.Pressure()
-        for line in text.split(separator: "\n") {
-            let fields = line.split(separator: " ")
+        for line in text.lines {
+            let fields = line.parts(by: " ")
             var parsed = CgroupStatistics.PressureLine()
             for field in fields.dropFirst() {
-                let parts = field.split(separator: "=")
+                let parts = field.parts(by: "=")
                 guard parts.count == 2 else { continue }
                 switch parts[0] {
                 case "avg10": parsed.average10 = Double(parts[1]) ?? 0
