@@ -141,6 +141,7 @@ extension Engine {
             try Files.makeDirectory(staged, mode: 0o710)
             // The upper directory's own mode and owner are those of the container's root directory.
             try Files.makeDirectory(staged + "/upper", mode: 0o755)
+            try copyRootAttributes(record, to: staged + "/upper")
             try Files.makeDirectory(staged + "/work", mode: 0o700)
             try Files.makeDirectory(staged + "/logs", mode: 0o700)
             try writeNetworkFiles(record, modes: modes, in: staged)
@@ -149,6 +150,14 @@ extension Engine {
             try? Files.removeTree(staged)
             throw error
         }
+    }
+
+    private func copyRootAttributes(_ record: ContainerRecord, to upper: String) throws {
+        let chainID = record.document.chainID.flatMap { Digest(hex: $0) }
+        guard let top = imageStore.lowerDirectories(chainID: chainID).first else { return }
+        let source = try FileDescriptor(top, O_RDONLY | O_DIRECTORY)
+        let target = try FileDescriptor(upper, O_RDONLY | O_DIRECTORY)
+        try TreeCopy.copyAttributes(of: source.raw, to: target.raw)
     }
 
     /// hostname, hosts and resolv.conf; a container that shares another's network shares its files.

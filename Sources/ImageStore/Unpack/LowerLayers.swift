@@ -18,7 +18,11 @@ struct LowerLayers {
 
     /// Gives a directory of a new layer the owner, mode, times and attributes of the one that it covers.
     func copyMetadata(of path: [UInt8], ownLayer: Int32, to directory: Int32) throws {
-        guard let source = try find(path[...], below: ownLayer) else { return }
+        guard let source = try find(path[...], below: ownLayer) else {
+            // Whatever the daemon's umask is.
+            try checked("change mode of \(printable(path))") { fchmod(directory, 0o755) }
+            return
+        }
         var status = stat()
         try checked("fstat") { fstat(source.raw, &status) }
         guard status.st_mode & S_IFMT == S_IFDIR else { return }

@@ -17,6 +17,14 @@ public enum TreeCopy {
         try copy(source, destination, path: [], root: destination, depth: 0, links: &links)
     }
 
+    /// Gives the directory `destination` the owner, mode, times and extended attributes of the directory `source`:
+    /// what a container's upper directory needs, since it stands for the root directory of all layers.
+    public static func copyAttributes(of source: Int32, to destination: Int32) throws(SystemError) {
+        var status = stat()
+        try checked("fstat") { fstat(source, &status) }
+        try copyAttributes(from: source, to: destination, status)
+    }
+
     private struct LinkKey: Hashable {
         var device: UInt
         var inode: UInt
