@@ -15,6 +15,8 @@ public enum Zygote {
     /// - Returns: the exit code.
     public static func run(socket: consuming FileDescriptor) -> Int32 {
         let channel = MonitorChannel(adopting: socket)
+        // Sockets of the daemon's clients that were not close-on-exec would never see their end while we hold them.
+        try? Process.closeDescriptors(from: channel.rawDescriptor + 1)
         signal(SIGPIPE, SIG_IGN)
         // Monitors outlive us and nobody waits for them: the kernel reaps them.
         signal(SIGCHLD, SIG_IGN)
