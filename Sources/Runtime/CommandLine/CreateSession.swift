@@ -92,7 +92,7 @@ struct CreateSession {
                 ? .terminal(width: UInt16(clamping: size?.width ?? 0), height: UInt16(clamping: size?.height ?? 0))
                 : .descriptors(input: 0, output: 1, error: 2),
             preservedDescriptors: preserved, noPivot: flags.has("no-pivot"),
-            noNewKeyring: flags.has("no-new-keyring"), gate: gate)
+            noNewKeyring: flags.has("no-new-keyring"), createWorkingDirectory: true, gate: gate)
         guard let hooks = spec.hooks else { return launch }
         let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
         launch.hooks = context
