@@ -80,6 +80,10 @@ let package = Package(
             name: "RuntimeTests", dependencies: ["Runtime", "LinuxKernel", "MonitorProtocol", "OCI"],
             swiftSettings: strict),
         .testTarget(name: "MonitorProtocolTests", dependencies: ["MonitorProtocol"], swiftSettings: strict),
+        // Drives the built runtime; builds it too.
+        .testTarget(
+            name: "MonitorTests", dependencies: ["MonitorProtocol", "ContainerLog", "OCI", "LinuxKernel"],
+            swiftSettings: strict),
         .testTarget(name: "ContainerLogTests", dependencies: ["ContainerLog"], swiftSettings: strict),
         .testTarget(name: "OCITests", dependencies: ["OCI"], swiftSettings: strict),
         .testTarget(name: "DatabaseTests", dependencies: ["Database"], swiftSettings: strict),

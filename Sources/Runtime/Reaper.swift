@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LinuxKernel
 
@@ -52,35 +53,6 @@ public enum Reaper {
         if statusDescriptor >= 0 { close(statusDescriptor) }
         try? Process.closeDescriptors(from: 3)
         chdir("/")
-        _exit(serve(child, signals: all).code)
-    }
-
-    /// Forwards signals to the user's process and reaps until that has ended.
-    private static func serve(_ child: pid_t, signals: sigset_t) -> ExitStatus {
-        var signals = signals
-        var information = siginfo_t()
-        while true {
-            let number = sigwaitinfo(&signals, &information)
-            if number == SIGCHLD {
-                if let status = reap(awaiting: child) { return status }
-            } else if number > 0 {
-                // Only to the process, not its group: that is what `docker kill` does. What a terminal sends
-                // (Ctrl-C, a new size, Ctrl-Z) goes to the foreground group without passing here.
-                kill(child, number)
-            }
-        }
-    }
-
-    /// Reaps everything that has ended; returns how the user's process did. One SIGCHLD may stand for many.
-    private static func reap(awaiting child: pid_t) -> ExitStatus? {
-        var result: ExitStatus?
-        while true {
-            var status: Int32 = 0
-            let pid = waitpid(-1, &status, WNOHANG)
-            if pid < 0, errno == EINTR { continue }
-            guard pid > 0 else { return result }
-            // wait(2): the low seven bits are the signal, the next byte is the exit code.
-            if pid == child { result = status & 0x7F == 0 ? .exited(status >> 8 & 0xFF) : .signaled(status & 0x7F) }
-        }
+        clinux_serve_as_reaper(child)
     }
 }

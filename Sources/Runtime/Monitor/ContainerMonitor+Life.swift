@@ -54,6 +54,8 @@ extension ContainerMonitor {
                 spec: spec, bundle: bundle, overlay: document.overlay, cgroup: handle.placement, stdio: stdio,
                 seccomp: try seccompFilter(), reaper: document.reaper,
                 identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true))
+        // The start looks at relative paths from the bundle.
+        chdir("/")
         var terminal = started.terminal.take()
         let container = RunningContainer(started, cgroup: cgroup, sharesPids: sharesPids)
         self.container = container

@@ -171,6 +171,7 @@ extension ContainerMonitor {
             return (session.pid, time)
         } catch {
             output.finish()
+            record.take()?.abandon()
             throw error
         }
     }

@@ -18,5 +18,20 @@ enum Scratch {
     static func trim() {
         _ = madvise(buffer.baseAddress, size, MADV_DONTNEED)
         clinux_malloc_trim()
+        Memory.releaseStack()
+    }
+}
+
+/// Giving memory back to the kernel. Every container has a monitor, so each page counts hundreds of times.
+enum Memory {
+    /// Gives back the stack below the caller, which deeper calls (decoding, setting a container up) have used.
+    @inline(never)
+    static func releaseStack() {
+        let depth: UInt = 512 << 10
+        withUnsafeTemporaryAllocation(byteCount: 16, alignment: 16) { here in
+            // Two pages for the call itself. Where nothing is mapped madvise says ENOMEM and goes on.
+            let end = (UInt(bitPattern: here.baseAddress) & ~4095) - 8192
+            _ = madvise(UnsafeMutableRawPointer(bitPattern: end - depth), Int(depth), MADV_DONTNEED)
+        }
     }
 }

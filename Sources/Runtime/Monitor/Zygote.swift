@@ -1,3 +1,4 @@
+import ContainerLog
 import FoundationEssentials
 import Glibc
 import LinuxKernel
@@ -104,7 +105,35 @@ public enum Zygote {
         for body: MonitorMessage.Body in [
             .hello(status), .attached(.init(inode: 1, offset: 1)), .started(pid: 1, startedAt: 1), .exited(record),
         ] { roundTrip(MonitorMessage(sequence: 1, body: body)) }
+        try? exerciseStreams()
         Scratch.trim()
+    }
+
+    /// Passes a byte through the event loop, a log and a client.
+    private static func exerciseStreams() throws {
+        let loop = try EventLoop()
+        let log = try LogWriter(path: "/dev/null", format: .cri, maxSize: 0, maxFiles: 1)
+        let output = Output(loop: loop, framed: true, cutOffTime: 1_000_000_000, log: log)
+        let streams = ProcessStreams(
+            loop: loop, output: output, terminal: false, size: (0, 0), openInput: true, inputEndsWithClient: true)
+        guard case .descriptors(_, let end, _) = try streams.prepare() else { return }
+        _ = write(end, "a", 1)
+        var ends: [Int32] = [-1, -1]
+        try checked("socketpair") {
+            socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends)
+        }
+        close(ends[1])
+        let client = try AttachedClient(
+            loop: loop, socket: FileDescriptor(owning: ends[0]), attach: .init(stdin: true, stdout: true, stderr: true),
+            framed: true)
+        _ = streams.add(client)
+        try streams.begin(terminal: nil)
+        let timer = loop.after(1) { loop.stop() }
+        try loop.run()
+        loop.cancel(timer)
+        streams.processEnded()
+        output.finish()
+        client.close()
     }
 
     private static func roundTrip<Document: Codable>(_ document: Document) {
