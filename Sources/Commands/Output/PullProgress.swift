@@ -33,7 +33,7 @@ final class PullProgress {
         if !isTerminal && bar != nil { return }
         let text = (id.isEmpty ? "" : "\(id): ") + (message["status"].string ?? "") + (bar.map { " " + $0 } ?? "")
         if text.isEmpty { return }
-        if !isTerminal || id.isEmpty || !hasDetail(message) {
+        if !isTerminal || !(isLayer(id) || lines[id] != nil || !message["progressDetail"].isNull) || id.isEmpty {
             write(text + "\n", descriptor)
             // What was written in between keeps its place: ids start anew below it.
             if isTerminal {
@@ -52,7 +52,8 @@ final class PullProgress {
         write("\u{1B}[\(up)A\r\u{1B}[2K\(text.prefix(columns - 1))\r\u{1B}[\(up)B", descriptor)
     }
 
-    private func hasDetail(_ message: OrderedJSON) -> Bool { !message["progressDetail"].isNull }
+    /// A layer's short id has a line of its own from its first message on; a tag (`latest: Pulling from …`) has not.
+    private func isLayer(_ id: String) -> Bool { id.utf8.count == 12 && id.allSatisfy(\.isHexDigit) }
 
     private func progress(_ detail: OrderedJSON) -> String? {
         guard let current = detail["current"].integer, current > 0 || (detail["total"].integer ?? 0) > 0 else {
