@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Testing
 
@@ -9,12 +10,8 @@ import Testing
         var template = Array("/tmp/mycontainer-test-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw CommandFailure("mkdtemp: \(errno)") }
         let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        defer { remove(path) }
+        defer { try? FileManager.default.removeItem(atPath: path) }
         try body(path)
-    }
-
-    private func remove(_ path: String) {
-        nftw(path, { path, _, _, _ in Glibc.remove(path!) }, 16, Int32(FTW_DEPTH.rawValue | FTW_PHYS.rawValue))
     }
 
     private func write(_ text: String, _ path: String, mode: mode_t = 0o644) {

@@ -24,7 +24,7 @@ struct ContainerCreation {
             reference = Digest(hex: image) == nil ? try ImageReference(parsing: image).withDefaultTag : nil
         } catch {
             cidfile.discard()
-            throw CommandFailure("invalid reference format: \(error)")
+            throw CommandFailure("\(error)")
         }
         do {
             if arguments[Self.pull] == "always" { try pull(image) }

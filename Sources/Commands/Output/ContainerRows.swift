@@ -9,7 +9,9 @@ enum ContainerRows {
         ],
         columns: ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"], quietField: "ID")
 
-    static func row(_ container: OrderedJSON, truncates: Bool, now: Nanoseconds) -> ListRow {
+    static func row(_ container: OrderedJSON, truncates: Bool, showsWholeSize: Bool = true, now: Nanoseconds)
+        -> ListRow
+    {
         let id = container["Id"].string ?? ""
         let created = container["Created"].integer ?? 0
         let mounts = container["Mounts"].elements
@@ -24,7 +26,7 @@ enum ContainerRows {
         }
         let labels = container["Labels"].members
         let size = humanSize(container["SizeRw"].integer ?? 0)
-        let whole = container["SizeRootFs"].integer ?? 0
+        let whole = showsWholeSize ? container["SizeRootFs"].integer ?? 0 : 0
         return ListRow(
             [
                 "ID": truncates ? shortID(id) : id,

@@ -23,10 +23,10 @@ enum ImageRows {
             ListRow([
                 "ID": truncates ? shortID(id) : id, "Repository": repository, "Tag": tag, "Digest": digest,
                 "CreatedSince": created > 0 ? humanDuration(now - created * second) + " ago" : "N/A",
-                "CreatedAt": localTime(created), "Size": humanSize(size), "VirtualSize": humanSize(size),
+                "CreatedAt": localTime(created), "Size": humanSize(size), "VirtualSize": humanSize(size, digits: 4),
                 "Containers": users < 0 ? "N/A" : "\(users)",
-                "SharedSize": shared < 0 ? "N/A" : humanSize(shared),
-                "UniqueSize": shared < 0 ? "N/A" : humanSize(size - shared),
+                "SharedSize": shared < 0 ? "N/A" : humanSize(shared, digits: 4),
+                "UniqueSize": shared < 0 ? "N/A" : humanSize(size - shared, digits: 4),
             ])
         }
         func parts(_ key: String) -> [ImageReference] {
@@ -45,7 +45,7 @@ enum ImageRows {
             } else if showsDigests {
                 for name in names { rows += (found.isEmpty ? [none] : found).map { row(repository, name, $0) } }
             } else {
-                rows += names.map { row(repository, $0, found.first ?? none) }
+                rows += names.map { row(repository, $0, none) }
             }
         }
         return rows.isEmpty ? [row(none, none, none)] : rows

@@ -18,13 +18,13 @@ enum AttachCommand {
             let id = container["Id"].string ?? invocation.operands[0]
             let state = container["State"]
             if state["Running"].bool != true {
-                throw CommandFailure("cannot attach to a stopped container, start it first")
+                throw CommandFailure("You cannot attach to a stopped container, start it first")
             }
             if state["Paused"].bool == true {
-                throw CommandFailure("cannot attach to a paused container, unpause it first")
+                throw CommandFailure("You cannot attach to a paused container, unpause it first")
             }
             if state["Restarting"].bool == true {
-                throw CommandFailure("cannot attach to a restarting container, wait until it is running")
+                throw CommandFailure("You cannot attach to a restarting container, wait until it is running")
             }
             let isTerminal = container["Config"]["Tty"].bool ?? false
             try requireTerminalInput(!invocation[noInput], isTerminal)

@@ -39,6 +39,6 @@ func imageReference(_ text: String) throws(CommandFailure) -> ImageReference {
     do {
         return try ImageReference(parsing: text)
     } catch {
-        throw CommandFailure("invalid reference format: \(error)")
+        throw CommandFailure("\(error)")
     }
 }

@@ -56,6 +56,8 @@ enum DiskUsageCommand {
             row(
                 "Local Volumes", volumes.count, volumes.count - freeVolumes.count, stored(volumes),
                 stored(freeVolumes)),
+            // Images are not built here, so there is no cache of builds.
+            row("Build Cache", 0, 0, 0, 0),
         ]
     }
 
@@ -75,7 +77,9 @@ enum DiskUsageCommand {
             quietField: "ID")
         let volumeKind = ListKind(
             headers: VolumeCommands.kind.headers, columns: ["Name", "Links", "Size"], quietField: "Name")
-        let containers = usage["Containers"].elements.map { ContainerRows.row($0, truncates: true, now: now) }
+        let containers = usage["Containers"].elements.map {
+            ContainerRows.row($0, truncates: true, showsWholeSize: false, now: now)
+        }
         return "Images space usage:\n\n" + (try imageKind.render(images, format: "", quiet: false))
             + "\nContainers space usage:\n\n" + (try containerKind.render(containers, format: "", quiet: false))
             + "\nLocal Volumes space usage:\n\n"

@@ -93,12 +93,14 @@ enum HistoryCommand {
     private static let human = Flag.toggle(
         "human", short: "H", "Print sizes and dates in human readable format", initially: true)
 
-    private static let kind = ListKind(
-        headers: [
-            "ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY",
-            "Size": "SIZE", "Comment": "COMMENT",
-        ],
-        columns: ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"], quietField: "ID")
+    private static func kind(isHuman: Bool) -> ListKind {
+        ListKind(
+            headers: [
+                "ID": "IMAGE", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY",
+                "Size": "SIZE", "Comment": "COMMENT",
+            ],
+            columns: ["ID", isHuman ? "CreatedSince" : "CreatedAt", "CreatedBy", "Size", "Comment"], quietField: "ID")
+    }
 
     static var command: Command {
         Command(
@@ -131,7 +133,7 @@ enum HistoryCommand {
                 ])
             }
             output(
-                try kind.render(
+                try kind(isHuman: isHuman).render(
                     rows, format: invocation[ListFormat.format], quiet: invocation[ListFormat.quiet]))
             return 0
         }

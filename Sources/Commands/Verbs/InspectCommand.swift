@@ -75,7 +75,7 @@ enum InspectCommand {
                 found.append(try object(name, kinds, size, engine))
             } catch let error as DaemonError {
                 failures.append("\(error)")
-            } catch let error as CommandFailure where error.message?.hasPrefix("no such") == true {
+            } catch let error as CommandFailure where error.message?.hasPrefix("No such object") == true {
                 failures.append("Error: \(error.message ?? "")")
             }
         }
@@ -110,6 +110,6 @@ enum InspectCommand {
                 throw error
             }
         }
-        throw CommandFailure("no such object: \(name)")
+        throw CommandFailure("No such object: \(name)")
     }
 }

@@ -18,6 +18,9 @@ enum PushCommand {
             let reference = try imageReference(invocation.operands[0])
             let isAll = invocation[allTags]
             if isAll && reference.tag != nil { throw CommandFailure("tag can't be used with --all-tags/-a") }
+            if !isAll && reference.tag == nil && !invocation[quiet] {
+                output("Using default tag: \(ImageReference.defaultTag)\n")
+            }
             let platform = invocation[ContainerCreation.platform]
             let answer = try invocation.engine().stream(
                 .POST, "/images/\(reference.name)/push",

@@ -30,7 +30,7 @@ enum StartCommand {
                 }
             }
             if failed.isEmpty { return 0 }
-            throw CommandFailure("failed to start containers: \(failed.joined(separator: ", "))")
+            throw CommandFailure("Error: failed to start containers: \(failed.joined(separator: ", "))")
         }
     }
 
