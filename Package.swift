@@ -29,6 +29,7 @@ let package = Package(
     targets: [
         // C: only what Swift cannot express, and module maps of system libraries.
         .target(name: "CLinux", path: "Sources/CLinux"),
+        .target(name: "CReexec", path: "Sources/CReexec"),
         .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
         .systemLibrary(name: "CCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
@@ -107,7 +108,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .executableTarget(
-            name: "mycontainer-runtime", dependencies: ["Runtime"], swiftSettings: strict,
+            name: "mycontainer-runtime", dependencies: ["Runtime", "CReexec"], swiftSettings: strict,
             linkerSettings: staticExecutable),
 
         // Drives the built programs as a user does; `make test-integration` says where they are.

@@ -18,7 +18,6 @@ struct ExecCommand {
     ]
 
     func run(_ arguments: ArraySlice<String>) throws(CommandError) -> Int32 {
-        try ProtectedExecutable.ensure()
         let flags = try Flags(arguments, valued: Self.valued, boolean: Self.boolean, aliases: Self.aliases)
         let store = try ContainerStore.open(try flags.container(), root: options.root)
         let state = try store.readState()

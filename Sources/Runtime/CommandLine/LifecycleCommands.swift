@@ -15,7 +15,6 @@ struct LifecycleCommands {
     private static let createAliases = ["b": "bundle", "d": "detach"]
 
     func create(_ arguments: ArraySlice<String>) throws(CommandError) -> Int32 {
-        try ProtectedExecutable.ensure()
         let flags = try Flags(
             arguments, valued: Self.createValued, boolean: Self.createBoolean, aliases: Self.createAliases)
         let store = try ContainerStore.create(try flags.container(), root: options.root)
@@ -49,7 +48,6 @@ struct LifecycleCommands {
     }
 
     func run(_ arguments: ArraySlice<String>) throws(CommandError) -> Int32 {
-        try ProtectedExecutable.ensure()
         let flags = try Flags(
             arguments, valued: Self.createValued, boolean: Self.createBoolean, aliases: Self.createAliases)
         let store = try ContainerStore.create(try flags.container(), root: options.root)
