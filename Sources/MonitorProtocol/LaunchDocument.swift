@@ -110,7 +110,8 @@ public struct LaunchDocument: Codable, Sendable {
 public struct ExitRecord: Codable, Sendable {
     /// Exit code as a client sees it: the program's, or 128+n when signal n ended it.
     public var exitCode: Int32
-    /// The signal that ended the user's process, 0 if it exited.
+    /// The signal that ended the process that the monitor waits for, 0 if that exited. The reaper, as PID 1, can only
+    /// exit: with it the signal shows in the exit code (128+n) alone.
     public var signal: Int32
     /// Whether the kernel killed anything in the container's cgroup for memory.
     public var oomKilled: Bool

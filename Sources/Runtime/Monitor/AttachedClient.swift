@@ -162,6 +162,7 @@ final class AttachedClient {
         pendingStart = 0
         detachInput()
         changed?()
+        changed = nil
     }
 
     // MARK: - Input

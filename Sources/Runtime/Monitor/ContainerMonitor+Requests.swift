@@ -130,6 +130,11 @@ extension ContainerMonitor {
         guard execs[exec.id] == nil else {
             throw StartFailure(stage: "exec", errno: EEXIST, message: "exec \(exec.id) runs already")
         }
+        // Its setup would be frozen too, and the monitor wait for it.
+        guard !container.cgroup.isFrozen else {
+            throw StartFailure(
+                stage: "exec", errno: EBUSY, message: "the container is paused: unpause it before the exec")
+        }
         guard execs.count < ContainerMonitor.maximumExecs else {
             throw StartFailure(
                 stage: "exec", errno: EAGAIN, message: "\(execs.count) exec processes run in the container already")
@@ -179,7 +184,12 @@ extension ContainerMonitor {
     private func execFinished(_ session: ExecSession, _ record: ExitRecord) {
         execs[session.id] = nil
         broadcast(.execExited(id: session.id, record))
-        lingering.append(contentsOf: session.streams.output.clients)
+        let output = session.streams.output
+        lingering.append(contentsOf: output.clients)
+        output.clientClosed = {
+            self.lingering.removeAll(where: \.closed)
+            self.stopWhenFlushed()
+        }
         trimSoon()
     }
 }

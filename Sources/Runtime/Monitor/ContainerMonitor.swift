@@ -21,6 +21,8 @@ final class ContainerMonitor {
     private var listenerToken: EventLoop.Token = 0
     private var connections: [Connection] = []
     private var trimming = false
+    /// Everything is done but for what others still have to read.
+    private var leaving = false
 
     var state = MonitorMessage.State.ready
     /// Needed for the start only.
@@ -107,6 +109,9 @@ final class ContainerMonitor {
             } catch {
                 if case .wouldBlock = error { return }
                 Monitor.complain("a connection failed: \(error)")
+                // Out of descriptors, most likely: the same connection would be reported again at once.
+                loop.pause(listenerToken)
+                _ = loop.after(1_000_000_000) { self.loop.resume(self.listenerToken) }
                 return
             }
         }
@@ -116,7 +121,7 @@ final class ContainerMonitor {
         connections.removeAll { !$0.isOpen }
         // Nobody is left who could say `start`: a daemon that comes back makes a new attempt.
         if state == .ready, connections.isEmpty { abandon() }
-        if state == .exited { stopWhenFlushed() }
+        stopWhenFlushed()
     }
 
     func broadcast(_ body: MonitorMessage.Body) {
@@ -136,6 +141,7 @@ final class ContainerMonitor {
     /// The record is written: lets go of everything that a new run of the container needs, and stays only until
     /// clients and daemons have read what is theirs.
     func leave() {
+        leaving = true
         loop.remove(listenerToken)
         listener = nil
         unlink("\(bundle)/\(MonitorProtocol.socketName)")
@@ -146,7 +152,8 @@ final class ContainerMonitor {
         stopWhenFlushed()
     }
 
-    private func stopWhenFlushed() {
+    func stopWhenFlushed() {
+        guard leaving else { return }
         let clients = streams.output.clients + lingering
         if clients.allSatisfy(\.isFlushed), connections.allSatisfy(\.isFlushed) { loop.stop() }
     }

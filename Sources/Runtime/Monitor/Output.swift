@@ -55,7 +55,8 @@ final class Output {
     /// Adds a client, and says where the log stood: what the client gets begins exactly there.
     func add(_ client: AttachedClient) -> LogPosition? {
         clients.append(client)
-        client.changed = { [unowned self, unowned client] in self.clientChanged(client) }
+        // Held until the client is closed: it may outlive the process whose output it still reads.
+        client.changed = { [unowned client] in self.clientChanged(client) }
         return log?.position(at: MonitorClock.realtime())
     }
 
