@@ -85,25 +85,25 @@ struct CrashTests {
     private func command(_ operation: Operation) -> [String] {
         switch operation {
         case .pull: ["pull", "-q", "busybox"]
-        case .create: ["create", "--name", "c", "-v", "/volume", "busybox", "sleep", "1000"]
-        case .start: ["start", "c"]
-        case .stop: ["stop", "c"]
-        case .rm: ["rm", "-v", "c"]
+        case .create: ["create", "--name", "box", "-v", "/volume", "busybox", "sleep", "1000"]
+        case .start: ["start", "box"]
+        case .stop: ["stop", "box"]
+        case .rm: ["rm", "-v", "box"]
         }
     }
 
     private func prepare(_ operation: Operation, _ daemon: TestDaemon) throws {
         switch operation {
         case .pull, .create: break
-        case .start: try daemon.must("create", "--name", "c", "busybox", "sleep", "1000")
-        case .stop: try daemon.must("run", "-d", "--name", "c", "busybox", "sleep", "1000")
-        case .rm: try daemon.must("run", "--name", "c", "-v", "/volume", "busybox", "true")
+        case .start: try daemon.must("create", "--name", "box", "busybox", "sleep", "1000")
+        case .stop: try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+        case .rm: try daemon.must("run", "--name", "box", "-v", "/volume", "busybox", "true")
         }
     }
 
     /// The operation can be asked for again, whatever the first one came to, and everything then works and goes.
     private func retry(_ operation: Operation, _ daemon: TestDaemon, wasKilled: Bool) throws {
-        let there = try daemon.api("GET", "/containers/c/json").status == 200
+        let there = try daemon.api("GET", "/containers/box/json").status == 200
         switch operation {
         case .pull:
             try daemon.must("pull", "-q", "busybox")
@@ -115,24 +115,24 @@ struct CrashTests {
             }
             #expect(emptied, "rmi left blobs or layers")
         case .create:
-            if !there { try daemon.must("create", "--name", "c", "-v", "/volume", "busybox", "sleep", "1000") }
-            try daemon.must("start", "c")
-            try daemon.must("exec", "c", "true")
-            try daemon.must("rm", "-f", "-v", "c")
+            if !there { try daemon.must("create", "--name", "box", "-v", "/volume", "busybox", "sleep", "1000") }
+            try daemon.must("start", "box")
+            try daemon.must("exec", "box", "true")
+            try daemon.must("rm", "-f", "-v", "box")
         case .start:
-            try daemon.must("start", "c")
-            #expect(try daemon.must("exec", "c", "echo", "works") == "works")
-            try daemon.must("rm", "-f", "c")
+            try daemon.must("start", "box")
+            #expect(try daemon.must("exec", "box", "echo", "works") == "works")
+            try daemon.must("rm", "-f", "box")
         case .stop:
-            try daemon.must("stop", "c")
-            let state = try daemon.inspect("c")["State"]
+            try daemon.must("stop", "box")
+            let state = try daemon.inspect("box")["State"]
             #expect(state["Status"].string == "exited")
             let code = state["ExitCode"].int
             #expect(code == 143 || code == 137 || (wasKilled && code == 255), "exit code \(code ?? -1)")
-            try daemon.must("rm", "c")
+            try daemon.must("rm", "box")
         case .rm:
-            if there { try daemon.must("rm", "-v", "c") }
-            #expect(try daemon.api("GET", "/containers/c/json").status == 404)
+            if there { try daemon.must("rm", "-v", "box") }
+            #expect(try daemon.api("GET", "/containers/box/json").status == 404)
         }
         let volumes = try daemon.must("volume", "ls", "-q")
         for volume in volumes.split(separator: "\n") { try daemon.must("volume", "rm", String(volume)) }

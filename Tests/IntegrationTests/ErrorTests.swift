@@ -51,11 +51,11 @@ struct ErrorTests {
                     "\(outcome.error)")
             }
             #expect(try daemon.cli("pull", "UPPER/case").status != 0)
-            try daemon.must("run", "-d", "--name", "c", "busybox", "sleep", "1000")
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
             let used = try daemon.cli("rmi", "busybox")
             #expect(used.status == 1)
             #expect(used.error.contains("in use") || used.error.contains("using"), "\(used.error)")
-            try daemon.must("rm", "-f", "c")
+            try daemon.must("rm", "-f", "box")
             try daemon.must("rmi", "busybox")
             #expect(try daemon.must("images", "-q") == "")
         }

@@ -113,14 +113,14 @@ struct HostileImageTests {
         try withImages([
             "evil": #"{"base":"busybox","layers":[[{"name":"run-me","type":"symlink","link":"/proc/self/exe"}]]}"#
         ]) { daemon in
-            try daemon.must("run", "-d", "--name", "c", "--cap-add", "ALL", "busybox", "sleep", "1000")
+            try daemon.must("run", "-d", "--name", "box", "--cap-add", "ALL", "busybox", "sleep", "1000")
             let script =
                 "for f in /proc/1/exe /proc/*/exe; do (echo x >$f) 2>/dev/null && [ $f != /proc/self/exe ] && echo wrote $f; done; exit 0"
-            let written = try daemon.must("exec", "--privileged", "c", "sh", "-c", script)
+            let written = try daemon.must("exec", "--privileged", "box", "sh", "-c", script)
             // busybox itself may be overwritten: it is the container's own file.
             #expect(!written.contains("/proc/1/exe"))
             _ = try daemon.cli("run", "--rm", "evil", "/run-me")
-            _ = try daemon.cli("exec", "c", "/proc/self/exe")
+            _ = try daemon.cli("exec", "box", "/proc/self/exe")
             #expect(try host("sha256sum", TestDaemon.programs + "/mycontainer-runtime") == before)
             #expect(try daemon.must("run", "--rm", "evil", "echo", "fine") == "fine")
         }

@@ -74,15 +74,15 @@ struct IsolationTests {
             // The shell itself has the directory open while it lists it.
             let expected = try host("sh", "-c", "busybox sh -c '\(list)' </dev/null | sort -n | head -4")
             _ = expected
-            try daemon.must("run", "-d", "--name", "c", "busybox", "sleep", "1000")
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
             for outcome in [
                 try daemon.must("run", "--rm", "busybox", "ls", "/proc/self/fd"),
-                try daemon.must("exec", "c", "ls", "/proc/self/fd"),
+                try daemon.must("exec", "box", "ls", "/proc/self/fd"),
             ] {
                 #expect(outcome == "0\n1\n2\n3", "\(outcome)")
             }
             let reaper = try daemon.must(
-                "exec", "c", "sh", "-c", "ls -l /proc/1/fd | grep -v -e 'total' | sed 's/.* -> //'")
+                "exec", "box", "sh", "-c", "ls -l /proc/1/fd | grep -v -e 'total' | sed 's/.* -> //'")
             for target in reaper.split(separator: "\n") {
                 #expect(
                     target.hasPrefix("pipe:") || target.hasPrefix("/dev/") || target.hasPrefix("socket:"), "\(target)")

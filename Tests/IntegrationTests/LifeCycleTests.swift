@@ -6,43 +6,43 @@ struct LifeCycleTests {
     @Test("Every state by its name, in the order of a life")
     func states() throws {
         try withDaemon { daemon in
-            try daemon.must("create", "--name", "c", "busybox", "sleep", "1000")
-            #expect(try daemon.inspect("c")["State"]["Status"].string == "created")
-            try daemon.must("start", "c")
-            let running = try daemon.inspect("c")["State"]
+            try daemon.must("create", "--name", "box", "busybox", "sleep", "1000")
+            #expect(try daemon.inspect("box")["State"]["Status"].string == "created")
+            try daemon.must("start", "box")
+            let running = try daemon.inspect("box")["State"]
             #expect(running["Status"].string == "running")
             #expect(running["Running"].bool == true)
             let pid = try #require(running["Pid"].int)
             #expect(exists("/proc/\(pid)"))
-            try daemon.must("pause", "c")
-            #expect(try daemon.inspect("c")["State"]["Status"].string == "paused")
-            #expect(try daemon.cli("exec", "c", "true").status != 0, "exec in a paused container was not refused")
-            try daemon.must("unpause", "c")
-            #expect(try daemon.inspect("c")["State"]["Paused"].bool == false)
-            #expect(try daemon.cli("rm", "c").status == 1, "a running container was removed without force")
-            try daemon.must("stop", "c")
-            let ended = try daemon.inspect("c")["State"]
+            try daemon.must("pause", "box")
+            #expect(try daemon.inspect("box")["State"]["Status"].string == "paused")
+            #expect(try daemon.cli("exec", "box", "true").status != 0, "exec in a paused container was not refused")
+            try daemon.must("unpause", "box")
+            #expect(try daemon.inspect("box")["State"]["Paused"].bool == false)
+            #expect(try daemon.cli("rm", "box").status == 1, "a running container was removed without force")
+            try daemon.must("stop", "box")
+            let ended = try daemon.inspect("box")["State"]
             #expect(ended["Status"].string == "exited")
             #expect(ended["Pid"].int == 0)
             #expect(!exists("/proc/\(pid)"))
-            try daemon.must("start", "c")
-            try daemon.must("restart", "-t", "1", "c")
-            #expect(try daemon.inspect("c")["State"]["Status"].string == "running")
-            try daemon.must("rm", "-f", "c")
-            #expect(try daemon.api("GET", "/containers/c/json").status == 404)
+            try daemon.must("start", "box")
+            try daemon.must("restart", "-t", "1", "box")
+            #expect(try daemon.inspect("box")["State"]["Status"].string == "running")
+            try daemon.must("rm", "-f", "box")
+            #expect(try daemon.api("GET", "/containers/box/json").status == 404)
         }
     }
 
     @Test("start -a attaches and ends with the program's code")
     func startAttached() throws {
         try withDaemon { daemon in
-            try daemon.must("create", "--name", "c", "busybox", "sh", "-c", "echo hello; exit 6")
-            let first = try daemon.cli("start", "-a", "c")
+            try daemon.must("create", "--name", "box", "busybox", "sh", "-c", "echo hello; exit 6")
+            let first = try daemon.cli("start", "-a", "box")
             #expect(first.status == 6)
             #expect(first.output == "hello\n")
-            let second = try daemon.cli("start", "-a", "c")
+            let second = try daemon.cli("start", "-a", "box")
             #expect(second.status == 6)
-            #expect(try daemon.must("logs", "c") == "hello\nhello")
+            #expect(try daemon.must("logs", "box") == "hello\nhello")
         }
     }
 
@@ -50,18 +50,18 @@ struct LifeCycleTests {
     func kill() throws {
         try withDaemon { daemon in
             let script = "trap 'echo hup' HUP; trap 'echo usr1' USR1; echo up; while :; do sleep 0.05; done"
-            try daemon.must("run", "-d", "--name", "c", "busybox", "sh", "-c", script)
-            #expect(try eventually { try daemon.must("logs", "c").contains("up") })
-            try daemon.must("kill", "-s", "HUP", "c")
-            #expect(try eventually { try daemon.must("logs", "c").contains("hup") })
-            try daemon.must("kill", "--signal", "10", "c")
-            #expect(try eventually { try daemon.must("logs", "c").contains("usr1") })
-            #expect(try daemon.inspect("c")["State"]["Running"].bool == true)
-            #expect(try daemon.cli("kill", "-s", "NOSUCH", "c").status == 1)
-            try daemon.must("kill", "c")
-            _ = try daemon.state(of: "c") { $0["Running"].bool == false }
-            #expect(try daemon.inspect("c")["State"]["ExitCode"].int == 137)
-            let again = try daemon.cli("kill", "c")
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sh", "-c", script)
+            #expect(try eventually { try daemon.must("logs", "box").contains("up") })
+            try daemon.must("kill", "-s", "HUP", "box")
+            #expect(try eventually { try daemon.must("logs", "box").contains("hup") })
+            try daemon.must("kill", "--signal", "10", "box")
+            #expect(try eventually { try daemon.must("logs", "box").contains("usr1") })
+            #expect(try daemon.inspect("box")["State"]["Running"].bool == true)
+            #expect(try daemon.cli("kill", "-s", "NOSUCH", "box").status == 1)
+            try daemon.must("kill", "box")
+            _ = try daemon.state(of: "box") { $0["Running"].bool == false }
+            #expect(try daemon.inspect("box")["State"]["ExitCode"].int == 137)
+            let again = try daemon.cli("kill", "box")
             #expect(again.status == 1)
             #expect(again.error.contains("not running"))
         }
@@ -99,10 +99,10 @@ struct LifeCycleTests {
     @Test("wait blocks until the end and speaks for each container")
     func wait() throws {
         try withDaemon { daemon in
-            try daemon.must("run", "-d", "-i", "--name", "a", "busybox", "sh", "-c", "read line; exit 11")
-            try daemon.must("run", "-d", "--name", "b", "busybox", "sh", "-c", "exit 12")
-            let waiting = try daemon.spawn("wait", "a", "b")
-            let attached = try daemon.spawn("attach", "a", standard: .piped)
+            try daemon.must("run", "-d", "-i", "--name", "first", "busybox", "sh", "-c", "read line; exit 11")
+            try daemon.must("run", "-d", "--name", "second", "busybox", "sh", "-c", "exit 12")
+            let waiting = try daemon.spawn("wait", "first", "second")
+            let attached = try daemon.spawn("attach", "first", standard: .piped)
             try attached.write("go\n")
             #expect(try waiting.finish().output == "11\n12\n")
             #expect(try attached.finish().status == 11)
@@ -112,9 +112,9 @@ struct LifeCycleTests {
     @Test("What a container wrote is there after a restart and gone after rm")
     func writableLayer() throws {
         try withDaemon { daemon in
-            try daemon.must("run", "--name", "c", "busybox", "sh", "-c", "echo kept >>/etc/note; cat /etc/note")
-            #expect(try daemon.must("start", "-a", "c") == "kept\nkept")
-            try daemon.must("rm", "c")
+            try daemon.must("run", "--name", "box", "busybox", "sh", "-c", "echo kept >>/etc/note; cat /etc/note")
+            #expect(try daemon.must("start", "-a", "box") == "kept\nkept")
+            try daemon.must("rm", "box")
             #expect(try daemon.cli("run", "--rm", "busybox", "cat", "/etc/note").status == 1)
         }
     }
@@ -135,13 +135,13 @@ struct LifeCycleTests {
     @Test("top lists the program and hides the reaper; stats read the cgroup")
     func topAndStats() throws {
         try withDaemon { daemon in
-            try daemon.must("run", "-d", "--name", "c", "busybox", "sleep", "1000")
-            let top = try daemon.must("top", "c")
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+            let top = try daemon.must("top", "box")
             #expect(top.contains("sleep 1000"))
             #expect(!top.contains("mycontainer-runtime"))
             #expect(top.split(separator: "\n").count == 2)
             let stats = try daemon.must("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}")
-            #expect(stats == "c 1")
+            #expect(stats == "box 1")
         }
     }
 }

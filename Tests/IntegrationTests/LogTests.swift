@@ -7,20 +7,20 @@ struct LogTests {
     func choosing() throws {
         try withDaemon { daemon in
             try daemon.must(
-                "run", "--name", "c", "busybox", "sh", "-c",
+                "run", "--name", "box", "busybox", "sh", "-c",
                 "for i in 1 2 3 4; do echo $i; done; echo e >&2; printf half")
-            let all = try daemon.cli("logs", "c")
+            let all = try daemon.cli("logs", "box")
             #expect(all.output == "1\n2\n3\n4\nhalf")
             #expect(all.error == "e\n")
-            #expect(try daemon.cli("logs", "--tail", "0", "c").output == "")
-            #expect(try daemon.cli("logs", "--tail", "1", "c").output == "half")
-            let stamped = try daemon.cli("logs", "-t", "c").lines
+            #expect(try daemon.cli("logs", "--tail", "0", "box").output == "")
+            #expect(try daemon.cli("logs", "--tail", "1", "box").output == "half")
+            let stamped = try daemon.cli("logs", "-t", "box").lines
             #expect(stamped.count == 5)
             #expect(stamped.allSatisfy { $0.contains("T") && $0.contains("Z ") })
             #expect(stamped[0].hasSuffix("Z 1"))
-            #expect(try daemon.cli("logs", "--since", "1h", "c").output == "1\n2\n3\n4\nhalf")
-            #expect(try daemon.cli("logs", "--since", "2100-01-01T00:00:00Z", "c").output == "")
-            #expect(try daemon.cli("logs", "--until", "1h", "c").output == "")
+            #expect(try daemon.cli("logs", "--since", "1h", "box").output == "1\n2\n3\n4\nhalf")
+            #expect(try daemon.cli("logs", "--since", "2100-01-01T00:00:00Z", "box").output == "")
+            #expect(try daemon.cli("logs", "--until", "1h", "box").output == "")
             #expect(try daemon.cli("logs", "nobody").status == 1)
         }
     }
@@ -28,10 +28,10 @@ struct LogTests {
     @Test("-f goes on until the container ends")
     func follow() throws {
         try withDaemon { daemon in
-            try daemon.must("run", "-d", "-i", "--name", "c", "busybox", "sh", "-c", "echo one; read x; echo two $x")
-            let following = try daemon.spawn("logs", "-f", "c")
+            try daemon.must("run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", "echo one; read x; echo two $x")
+            let following = try daemon.spawn("logs", "-f", "box")
             try following.waitFor("one\n")
-            let attached = try daemon.spawn("attach", "c", standard: .piped)
+            let attached = try daemon.spawn("attach", "box", standard: .piped)
             try attached.write("words\n")
             let outcome = try following.finish()
             #expect(outcome.output == "one\ntwo words\n")
@@ -57,9 +57,9 @@ struct LogTests {
     func attachMany() throws {
         try withDaemon { daemon in
             try daemon.must(
-                "run", "-d", "-i", "--name", "c", "busybox", "sh", "-c", "while read line; do echo got $line; done")
-            let first = try daemon.spawn("attach", "c", standard: .piped)
-            let second = try daemon.spawn("attach", "--no-stdin", "c")
+                "run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", "while read line; do echo got $line; done")
+            let first = try daemon.spawn("attach", "box", standard: .piped)
+            let second = try daemon.spawn("attach", "--no-stdin", "box")
             // Until both are attached, output may be missed by one: say it until both heard it.
             let heard = try eventually {
                 try first.write("hello\n")
@@ -79,30 +79,30 @@ struct LogTests {
     @Test("The detach keys leave the container running")
     func detachKeys() throws {
         try withDaemon { daemon in
-            let command = try daemon.spawn("run", "-it", "--name", "c", "busybox", "sh", standard: .terminal)
+            let command = try daemon.spawn("run", "-it", "--name", "box", "busybox", "sh", standard: .terminal)
             try command.write("echo r$((40+2))\n")
             try command.waitFor("r42")
             try command.write("\u{10}\u{11}")
             #expect(try command.finish().status == 0)
-            #expect(try daemon.inspect("c")["State"]["Running"].bool == true)
+            #expect(try daemon.inspect("box")["State"]["Running"].bool == true)
         }
     }
 
     @Test("json-file when asked is real json-file; none keeps nothing")
     func drivers() throws {
         try withDaemon { daemon in
-            try daemon.must("run", "--name", "j", "--log-driver", "json-file", "busybox", "echo", "hello")
-            let path = try #require(try daemon.inspect("j")["LogPath"].string)
+            try daemon.must("run", "--name", "json", "--log-driver", "json-file", "busybox", "echo", "hello")
+            let path = try #require(try daemon.inspect("json")["LogPath"].string)
             let record = try JSON.parse(try readFile(path))
             #expect(record["log"].string == "hello\n")
             #expect(record["stream"].string == "stdout")
             #expect(record["time"].string?.hasSuffix("Z") == true)
-            #expect(try daemon.must("logs", "j") == "hello")
-            let silent = try daemon.cli("run", "--name", "n", "--log-driver", "none", "busybox", "echo", "hello")
+            #expect(try daemon.must("logs", "json") == "hello")
+            let silent = try daemon.cli("run", "--name", "none", "--log-driver", "none", "busybox", "echo", "hello")
             #expect(silent.output == "hello\n")
-            #expect(try daemon.cli("logs", "n").status == 1)
+            #expect(try daemon.cli("logs", "none").status == 1)
             #expect(try daemon.must("run", "--rm", "busybox", "echo", "x") == "x")
-            #expect(try daemon.inspect("j")["HostConfig"]["LogConfig"]["Type"].string == "json-file")
+            #expect(try daemon.inspect("json")["HostConfig"]["LogConfig"]["Type"].string == "json-file")
         }
     }
 
@@ -111,9 +111,9 @@ struct LogTests {
         try withDaemon { daemon in
             let script = "i=0; while [ $i -lt 3000 ]; do echo line number $i; i=$((i+1)); done"
             try daemon.must(
-                "run", "--name", "c", "--log-opt", "max-size=20k", "--log-opt", "max-file=3", "busybox", "sh", "-c",
+                "run", "--name", "box", "--log-opt", "max-size=20k", "--log-opt", "max-file=3", "busybox", "sh", "-c",
                 script)
-            let lines = try daemon.cli("logs", "c").lines
+            let lines = try daemon.cli("logs", "box").lines
             #expect(lines.last == "line number 2999")
             #expect(lines.count < 3000)
             // What is left has no hole.

@@ -7,26 +7,26 @@ struct RecoveryTests {
     func killedWhileRunning() throws {
         try withDaemon { daemon in
             let script = "trap 'exit 5' TERM; i=0; while :; do echo tick $i; i=$((i+1)); sleep 0.05; done"
-            try daemon.must("run", "-d", "--name", "c", "busybox", "sh", "-c", script)
-            #expect(try eventually { try daemon.must("logs", "c").contains("tick 1\n") })
-            let pid = try daemon.inspect("c")["State"]["Pid"].int
-            let started = try daemon.inspect("c")["State"]["StartedAt"].string
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sh", "-c", script)
+            #expect(try eventually { try daemon.must("logs", "box").contains("tick 1\n") })
+            let pid = try daemon.inspect("box")["State"]["Pid"].int
+            let started = try daemon.inspect("box")["State"]["StartedAt"].string
             daemon.kill()
             try daemon.start()
-            let state = try daemon.inspect("c")["State"]
+            let state = try daemon.inspect("box")["State"]
             #expect(state["Running"].bool == true)
             #expect(state["Pid"].int == pid)
             #expect(state["StartedAt"].string == started)
-            #expect(try daemon.must("exec", "c", "echo", "hello") == "hello")
-            #expect(try daemon.must("top", "c").contains("sh"))
+            #expect(try daemon.must("exec", "box", "echo", "hello") == "hello")
+            #expect(try daemon.must("top", "box").contains("sh"))
             // The log has no hole: it was written while no daemon lived.
-            let lines = try daemon.cli("logs", "c").lines
+            let lines = try daemon.cli("logs", "box").lines
             #expect(lines == (0..<lines.count).map { "tick \($0)" })
-            let attached = try daemon.spawn("attach", "--no-stdin", "c")
+            let attached = try daemon.spawn("attach", "--no-stdin", "box")
             try attached.waitFor("tick ")
-            try daemon.must("stop", "c")
+            try daemon.must("stop", "box")
             #expect(try attached.finish().status == 5)
-            #expect(try daemon.inspect("c")["State"]["ExitCode"].int == 5)
+            #expect(try daemon.inspect("box")["State"]["ExitCode"].int == 5)
         }
     }
 
@@ -57,20 +57,20 @@ struct RecoveryTests {
     @Test("SIGTERM leaves containers running and the next daemon has them")
     func stopLeavesRunning() throws {
         try withDaemon { daemon in
-            try daemon.must("run", "-d", "--name", "c", "busybox", "sleep", "1000")
-            let pid = try #require(try daemon.inspect("c")["State"]["Pid"].int)
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+            let pid = try #require(try daemon.inspect("box")["State"]["Pid"].int)
             #expect(daemon.stop())
             #expect(!exists(daemon.socket))
             #expect(exists("/proc/\(pid)"))
             try daemon.start()
-            #expect(try daemon.inspect("c")["State"]["Pid"].int == pid)
+            #expect(try daemon.inspect("box")["State"]["Pid"].int == pid)
         }
     }
 
     @Test("A second daemon on the same data root is refused and the first is unharmed")
     func startedTwice() throws {
         try withDaemon { daemon in
-            try daemon.must("run", "-d", "--name", "c", "busybox", "sleep", "1000")
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
             for roots in [
                 ["--data-root", daemon.dataRoot, "--exec-root", daemon.directory + "/exec2"],
                 ["--data-root", daemon.directory + "/data2", "--exec-root", daemon.execRoot],
@@ -85,7 +85,7 @@ struct RecoveryTests {
                 #expect(said.contains("another") || said.contains("already") || said.contains("in use"), "\(said)")
             }
             #expect(!exists(daemon.directory + "/sock2"))
-            #expect(try daemon.must("exec", "c", "echo", "well") == "well")
+            #expect(try daemon.must("exec", "box", "echo", "well") == "well")
         }
     }
 

@@ -36,11 +36,11 @@ struct StorageTests {
         try withDaemon { daemon in
             try daemon.must("run", "--rm", "-v", "/data", "busybox", "touch", "/data/file")
             #expect(try daemon.must("volume", "ls", "-q") == "")
-            try daemon.must("run", "--name", "c", "-v", "/data", "busybox", "true")
-            try daemon.must("rm", "-v", "c")
+            try daemon.must("run", "--name", "box", "-v", "/data", "busybox", "true")
+            try daemon.must("rm", "-v", "box")
             #expect(try daemon.must("volume", "ls", "-q") == "")
-            try daemon.must("run", "--name", "c", "-v", "/data", "busybox", "true")
-            try daemon.must("rm", "c")
+            try daemon.must("run", "--name", "box", "-v", "/data", "busybox", "true")
+            try daemon.must("rm", "box")
             #expect(try daemon.must("volume", "ls", "-q").utf8.count == 64)
             try daemon.must("volume", "prune", "-f", "-a")
         }
