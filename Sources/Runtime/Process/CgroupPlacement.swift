@@ -8,9 +8,8 @@ public struct CgroupPlacement: Sendable {
     public struct Legacy: Sendable {
         /// The hierarchy's mount point on the host, for example `/sys/fs/cgroup/memory`.
         public var mountPoint: String
-        /// The open, writable `cgroup.procs`. The new process writes `0` to it before it leaves the host's cgroup
-        /// namespace; the kernel checks the opener's credentials (CVE-2021-4197), so that this works from a new user
-        /// namespace as well.
+        /// The open, writable `cgroup.procs`. The new process is written to it before it leaves the host's cgroup
+        /// namespace.
         public var processes: Int32
     }
 
@@ -32,13 +31,14 @@ public struct CgroupPlacement: Sendable {
         self.path = path
     }
 
-    /// Moves the calling process into the v1 groups.
-    func enterLegacy() throws(StartFailure) {
+    /// Moves a process into the v1 groups. The first move waits for an RCU grace period (cgroup_threadgroup_rwsem),
+    /// which is why the runtime does it while the child works.
+    func attachLegacy(_ pid: pid_t) throws(StartFailure) {
+        let text = String(pid)
         for hierarchy in legacy {
-            // "0" is the writer itself, whatever pid namespace it is in.
             try at("cgroup", "cannot enter the cgroup \(path) below \(hierarchy.mountPoint)") {
                 () throws(SystemError) in
-                try checked("write cgroup.procs") { write(hierarchy.processes, "0", 1) }
+                try checked("write cgroup.procs") { write(hierarchy.processes, text, text.utf8.count) }
             }
         }
     }

@@ -26,6 +26,8 @@ enum SetupMessage: UInt8 {
     case namespacesExist = 0x4e  // N
     /// runtime → child.
     case proceed = 0x43  // C
+    /// runtime → child, before any `proceed`: it is in its v1 cgroups. Only sent where there are any.
+    case attached = 0x41  // A
     /// child → runtime: with the pseudo-terminal's master as descriptor.
     case terminal = 0x54  // T
     /// child → runtime: with the seccomp listener as descriptor.
@@ -41,6 +43,13 @@ enum SetupMessage: UInt8 {
 /// The child's side.
 struct SetupChannel {
     var descriptor: Int32
+    /// Whether `attached` has been received, or there is none to come.
+    private var isAttached: Bool
+
+    init(descriptor: Int32, expectsAttachment: Bool) {
+        self.descriptor = descriptor
+        isAttached = !expectsAttachment
+    }
 
     func send(_ message: SetupMessage, passing passed: Int32 = -1) {
         var byte = message.rawValue
@@ -52,13 +61,26 @@ struct SetupChannel {
         }
     }
 
-    /// Waits for the runtime; false when it has gone.
-    func waitToProceed() -> Bool {
+    /// Waits until the process is in its v1 cgroups; ends it when the runtime has gone, since nobody is left to report
+    /// to.
+    mutating func waitForAttachment() {
+        if isAttached { return }
+        guard receive() == SetupMessage.attached.rawValue else { _exit(1) }
+        isAttached = true
+    }
+
+    /// Waits for the runtime's answer; ends the process when it has gone.
+    mutating func waitToProceed() {
+        waitForAttachment()
+        guard receive() == SetupMessage.proceed.rawValue else { _exit(1) }
+    }
+
+    private func receive() -> UInt8? {
         var byte: UInt8 = 0
         while true {
             let count = read(descriptor, &byte, 1)
             if count < 0 && errno == EINTR { continue }
-            return count == 1 && byte == SetupMessage.proceed.rawValue
+            return count == 1 ? byte : nil
         }
     }
 
@@ -119,9 +141,11 @@ struct SetupListener: ~Copyable {
 
     private init(socket: consuming FileDescriptor) { self.socket = socket }
 
-    func proceed() {
-        var byte = SetupMessage.proceed.rawValue
-        _ = write(socket.raw, &byte, 1)
+    func proceed() { send(.proceed) }
+
+    func send(_ message: SetupMessage) {
+        var byte = message.rawValue
+        _ = clinux_send_with_fd(socket.raw, &byte, 1, -1)
     }
 
     /// Reads until the user's program runs or the child waits at the gate, calling `needsMapping` and `namespacesExist`
@@ -169,7 +193,7 @@ struct SetupListener: ~Copyable {
             case .failed:
                 throw StartFailure(packet: bytes[..<count])
                     ?? StartFailure(stage: "setup", errno: 0, message: "the setup failed without saying why")
-            case .proceed, nil:
+            case .proceed, .attached, nil:
                 throw StartFailure(stage: "setup", errno: EPROTO, message: "the setup socket carried nonsense")
             }
         }
