@@ -180,16 +180,3 @@ import Testing
         #expect(ManCommand.pages().count == CommandTable.entries.count { !$0.make().isHidden } + 1)
     }
 }
-
-@Suite struct StreamTests {
-    @Test func demultiplexesAnySplit() throws {
-        // Nothing is shown, so only the framing is walked through.
-        var demultiplexer = OutputDemultiplexer(isFramed: true, showsOutput: false, showsErrors: false)
-        let frames: [UInt8] = [1, 0, 0, 0, 0, 0, 0, 3, 65, 66, 67, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 10]
-        for byte in frames { try [byte].withUnsafeBytes { try demultiplexer.write($0) } }
-        let message: [UInt8] = [3, 0, 0, 0, 0, 0, 0, 2, 110, 111]
-        #expect(throws: CommandFailure.self) { try message.withUnsafeBytes { try demultiplexer.write($0) } }
-        var other = OutputDemultiplexer(isFramed: true)
-        #expect(throws: CommandFailure.self) { try Array("not framed".utf8).withUnsafeBytes { try other.write($0) } }
-    }
-}

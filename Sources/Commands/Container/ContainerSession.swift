@@ -52,7 +52,9 @@ struct ContainerSession {
         let isInteractive = input && isTerminal && Terminal.isTerminal(STDIN_FILENO)
         var session = StreamSession(
             stream: stream, input: isInteractive ? .terminal : input ? .plain : .none,
-            output: OutputDemultiplexer(isFramed: !isTerminal, showsOutput: output, showsErrors: errors),
+            output: OutputDemultiplexer(
+                isFramed: !isTerminal, output: output || isTerminal ? STDOUT_FILENO : -1,
+                errors: errors ? STDERR_FILENO : -1),
             detachKeys: keys)
         session.signals = (proxiesSignals ? SignalName.proxied : []) + (isTerminal ? [SIGWINCH] : [])
         session.onSignal = { signal in

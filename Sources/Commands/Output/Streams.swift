@@ -1,8 +1,8 @@
 import Glibc
 
-/// Writes all of `bytes`, and ends the program quietly where nobody reads any more (`… | head`).
+/// Writes all of `bytes`, waiting where the descriptor takes no more for now.
 ///
-/// - Returns: false where the descriptor takes no more.
+/// - Returns: false, with `errno` set, where they can't be written.
 @discardableResult
 func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Bool {
     var rest = bytes[...]
@@ -20,10 +20,12 @@ func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Bool {
     return true
 }
 
-/// Prints text on standard output.
+/// Prints text on standard output. Where nobody reads any more (`events | head`) the program ends, as SIGPIPE would
+/// have ended it.
 func output(_ text: String) {
     var text = text
-    text.withUTF8 { _ = writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO) }
+    let isWritten = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO) }
+    if !isWritten && errno == EPIPE { exit(128 + SIGPIPE) }
 }
 
 /// Prints a line on standard error.

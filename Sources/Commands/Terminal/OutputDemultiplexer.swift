@@ -5,18 +5,19 @@ import Glibc
 struct OutputDemultiplexer {
     /// False for a terminal's bytes, which come as they are.
     let isFramed: Bool
-    var showsOutput = true
-    var showsErrors = true
+    /// Where output and errors go; -1 throws them away.
+    private let output: Int32
+    private let errors: Int32
 
     private var header: [UInt8] = []
     private var left = 0
     private var target: Int32 = -1
     private var daemonMessage: [UInt8] = []
 
-    init(isFramed: Bool, showsOutput: Bool = true, showsErrors: Bool = true) {
+    init(isFramed: Bool, output: Int32 = STDOUT_FILENO, errors: Int32 = STDERR_FILENO) {
         self.isFramed = isFramed
-        self.showsOutput = showsOutput
-        self.showsErrors = showsErrors
+        self.output = output
+        self.errors = errors
     }
 
     /// Takes the next bytes of the stream; they may end anywhere, within a header too.
@@ -25,7 +26,7 @@ struct OutputDemultiplexer {
     ///   or where nobody reads the output any more.
     mutating func write(_ bytes: UnsafeRawBufferPointer) throws(CommandFailure) {
         if !isFramed {
-            try put(bytes[...], STDOUT_FILENO)
+            try put(bytes[...], output)
             return
         }
         var rest = bytes[...]
@@ -53,8 +54,8 @@ struct OutputDemultiplexer {
         left = header[4..<8].reduce(0) { $0 << 8 | Int($1) }
         switch header[0] {
         // 0 is stdin, which dockerd writes to stdout.
-        case 0, 1: target = showsOutput ? STDOUT_FILENO : -1
-        case 2: target = showsErrors ? STDERR_FILENO : -1
+        case 0, 1: target = output
+        case 2: target = errors
         case 3: target = -2
         default: throw CommandFailure("the daemon sent a stream with an unknown frame (type \(header[0]))")
         }

@@ -16,6 +16,8 @@ struct StreamSession {
 
     let stream: HijackedStream
     var input = Input.none
+    /// What is typed is read from here.
+    var inputDescriptor = STDIN_FILENO
     var output: OutputDemultiplexer
     var detachKeys: DetachKeys
     /// Signals to watch for, and what to do with one.
@@ -27,9 +29,11 @@ struct StreamSession {
     /// Runs until the stream ends. The terminal is back in its old mode when this returns or throws.
     mutating func run() throws -> End {
         let socket = stream.descriptor
-        let raw = input == .terminal ? try RawTerminal(STDIN_FILENO) : nil
+        let raw = input == .terminal ? try RawTerminal(inputDescriptor) : nil
         defer { raw?.restore() }
-        let pendingSignals = signals.isEmpty ? nil : try SignalDescriptor(signals)
+        // What would end this program must not leave the terminal raw.
+        let fatal = raw == nil ? [] : [SIGHUP, SIGINT, SIGQUIT, SIGTERM].filter { !signals.contains($0) }
+        let pendingSignals = signals.isEmpty && fatal.isEmpty ? nil : try SignalDescriptor(signals + fatal)
         _ = fcntl(socket, F_SETFL, O_NONBLOCK)
         if !stream.early.isEmpty { try stream.early.withUnsafeBytes { try output.write($0) } }
 
@@ -45,7 +49,7 @@ struct StreamSession {
             // What is typed is read only when the last of it has been sent: the container's pace is the user's.
             var polled = [
                 pollfd(fd: socket, events: Int16(POLLIN | (unsent.isEmpty ? 0 : POLLOUT)), revents: 0),
-                pollfd(fd: inputIsOpen && unsent.isEmpty ? STDIN_FILENO : -1, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: inputIsOpen && unsent.isEmpty ? inputDescriptor : -1, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: pendingSignals?.descriptor ?? -1, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: watched?.descriptor ?? -1, events: Int16(POLLIN), revents: 0),
             ]
@@ -54,7 +58,10 @@ struct StreamSession {
                 throw CommandFailure("cannot wait for the container's output: \(goReason(errno))")
             }
             if polled[2].revents != 0 {
-                for signal in pendingSignals?.pending() ?? [] { try onSignal(signal) }
+                for signal in pendingSignals?.pending() ?? [] {
+                    if fatal.contains(signal) { throw CommandFailure(nil, exitCode: 128 + signal) }
+                    try onSignal(signal)
+                }
             }
             if polled[0].revents & Int16(POLLOUT) != 0 { send(&unsent, socket) }
             if polled[0].revents & Int16(POLLIN | POLLHUP | POLLERR) != 0 {
@@ -65,7 +72,7 @@ struct StreamSession {
                 }
             }
             if polled[1].revents != 0 {
-                let count = read(STDIN_FILENO, &buffer, buffer.count)
+                let count = read(inputDescriptor, &buffer, buffer.count)
                 if count > 0 {
                     if input == .terminal {
                         let (bytes, detaches) = detachKeys.filter(buffer[..<count])
