@@ -1,33 +1,232 @@
 import EngineAPI
+import Glibc
+import ImageStore
+import LinuxKernel
+import MonitorProtocol
+import OCI
 
 extension Engine {
-    public func containerChanges(_ id: String) async throws -> [FilesystemChange] {
-        throw EngineError(.notImplemented, "not yet")
+    /// Gives `body` the root of a container's file system: of a running one the root it sees, from its monitor; of a
+    /// stopped one a detached mount of its layers, while nothing can start it.
+    private func withRoot<T: Sendable>(
+        of container: Container, _ body: @Sendable (OwnedDescriptor) throws -> T
+    ) async throws -> T {
+        if container.lifecycle.run != nil, let run = container.activeRun {
+            guard let root = try await run.monitor.request(.rootfs).descriptor else {
+                throw EngineError.internal("the container's monitor gave no root")
+            }
+            return try body(root)
+        }
+        return try await container.queue.run {
+            if container.isRemoved { throw EngineError.notFound("No such container: \(container.id)") }
+            guard container.lifecycle.run == nil else {
+                throw EngineError.conflict("container \(container.id) was started meanwhile: try again")
+            }
+            let record = container.record
+            let directory = self.paths.container(record.id)
+            let lower = self.imageStore.lowerDirectories(
+                chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) })
+            let mounted = try RootFilesystem.container(
+                lower: lower, upper: directory + "/upper", work: directory + "/work")
+            return try body(mounted.intoDescriptor())
+        }
     }
 
-    /// Writes the container's file system as a tar archive to `descriptor`.
+    /// Where a path of a container lies: in its root, or, while nothing is mounted because it doesn't run, in the volume
+    /// or host directory that would be mounted there.
+    private func withPlace<T: Sendable>(
+        of container: Container, path: String, _ body: @Sendable (OwnedDescriptor, String) throws -> T
+    ) async throws -> T {
+        let clean = Paths.clean("/" + path)
+        let record = container.record
+        if record.lifecycle.run == nil {
+            let mount = record.document.mounts
+                .filter { $0.point.type != "tmpfs" && Paths.isInside(clean, $0.point.destination) }
+                .max { $0.point.destination.utf8.count < $1.point.destination.utf8.count }
+            if let mount, let source = try mountSources(record)[mount.point.destination], Files.isDirectory(source) {
+                let rest = String(clean.dropFirst(mount.point.destination.utf8.count))
+                let root = OwnedDescriptor(try FileDescriptor(source, O_RDONLY | O_DIRECTORY))
+                return try body(root, rest.isEmpty ? "/" : rest)
+            }
+        }
+        return try await withRoot(of: container) { try body($0, clean) }
+    }
+
+    /// What the container changed against its image.
+    public func containerChanges(_ id: String) async throws -> [FilesystemChange] {
+        let container = try registry.resolve(id)
+        return try await perform {
+            let record = container.record
+            let lower = self.imageStore.lowerDirectories(
+                chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) })
+            let image = try RootFilesystem.image(lower: lower)
+            let upper = try FileDescriptor(self.paths.container(record.id) + "/upper", O_RDONLY | O_DIRECTORY)
+            var changes: [FilesystemChange] = []
+            try LayerChanges.collect(upper.raw, "", image: image.mount.raw, &changes)
+            return changes
+        }
+    }
+
+    /// Writes the container's file system as a tar archive to `descriptor`. What is mounted in it is left out.
     public func exportContainer(_ id: String, to descriptor: Int32) async throws {
-        throw EngineError(.notImplemented, "not yet")
+        let container = try registry.resolve(id)
+        try await perform {
+            try await self.withRoot(of: container) { root in
+                let packer = TarPacker(output: descriptor, staysOnMount: true)
+                let directory = try RootedPath.open("/", in: root.raw, flags: O_RDONLY | O_DIRECTORY)
+                try packer.addContents(of: directory.raw, under: "")
+                try packer.finish()
+            }
+            self.post(container.record, "export")
+        }
     }
 
     /// What is at a path of the container; the last component is not followed.
     public func archiveStat(_ id: String, path: String) async throws -> PathStat {
-        throw EngineError(.notImplemented, "not yet")
+        let container = try registry.resolve(id)
+        return try await perform {
+            try await self.withPlace(of: container, path: path) { root, inside in
+                let place = try ArchivePlace(root.raw, inside, original: path, container: container.id)
+                return place.stat(of: path)
+            }
+        }
     }
 
-    /// Writes what is at `path` as a tar archive to `descriptor`.
+    /// Writes what is at `path` as a tar archive to `descriptor`, under its last component's name.
     public func archiveGet(_ id: String, path: String, to descriptor: Int32) async throws {
-        throw EngineError(.notImplemented, "not yet")
+        let container = try registry.resolve(id)
+        try await perform {
+            try await self.withPlace(of: container, path: path) { root, inside in
+                let place = try ArchivePlace(root.raw, inside, original: path, container: container.id)
+                let packer = TarPacker(output: descriptor, staysOnMount: false)
+                let base = ArchivePlace.base(of: path)
+                try packer.add(place.name, in: place.parent.raw, as: base == "/" ? "." : base)
+                try packer.finish()
+            }
+            self.post(container.record, "archive-path")
+        }
     }
 
     /// Unpacks the tar archive (possibly compressed) read from `descriptor` into the directory `path`.
     public func archivePut(
         _ id: String, path: String, from descriptor: Int32, options: ArchiveOptions
-    ) async throws { throw EngineError(.notImplemented, "not yet") }
+    ) async throws {
+        let container = try registry.resolve(id)
+        try await perform {
+            let record = container.record
+            let clean = Paths.clean("/" + path)
+            let mount = record.document.mounts.filter { Paths.isInside(clean, $0.point.destination) }
+                .max { $0.point.destination.utf8.count < $1.point.destination.utf8.count }
+            if let mount, !mount.point.rw { throw EngineError(.forbidden, "mounted volume is marked read-only") }
+            if mount == nil, record.hostConfig.readonlyRootfs {
+                throw EngineError(.forbidden, "container rootfs is marked read-only")
+            }
+            try await self.withPlace(of: container, path: path) { root, inside in
+                do throws(SystemError) {
+                    _ = try RootedPath.open(inside, in: root.raw, flags: O_RDONLY | O_DIRECTORY)
+                } catch {
+                    guard error.errno == ENOENT else {
+                        throw EngineError.invalid("extraction point is not a directory")
+                    }
+                    throw EngineError.notFound("Could not find the file \(path) in container \(container.id)")
+                }
+                try ArchiveExtraction(
+                    root: root.raw, path: inside, keepsOwners: options.copyOwners,
+                    keepsKinds: options.noOverwriteDirectoryWithFile
+                ).extract(from: descriptor, spool: self.paths.graveyard)
+            }
+            self.post(record, "extract-to-dir")
+        }
+    }
 
-    /// Makes an image of a container's file system; returns its id (`sha256:…`).
+    /// Makes an image of a container's file system.
+    ///
+    /// - Throws: `notImplemented`, always: layers are packed by image builds, which don't exist yet.
     public func commitContainer(
         _ id: String, repository: String, tag: String, comment: String, author: String, pause: Bool,
         config: ContainerConfig?
-    ) async throws -> String { throw EngineError(.notImplemented, "not yet") }
+    ) async throws -> String {
+        _ = try registry.resolve(id)
+        throw EngineError(
+            .notImplemented,
+            "commit is not supported yet: export the container and load the archive as an image instead")
+    }
+}
+
+/// The last component of a path in a container, through the descriptor of its directory.
+struct ArchivePlace {
+    let parent: OwnedDescriptor
+    /// `.` for a root, and where the path asks to follow (`dir/`, `dir/.`).
+    let name: String
+    private let status: stat
+
+    init(_ root: Int32, _ path: String, original: String, container: String) throws(EngineError) {
+        let follows = path == "/" || original.hasSuffix("/") || original.hasSuffix("/.")
+        do throws(SystemError) {
+            let directory = OwnedDescriptor(
+                try RootedPath.open(
+                    follows ? path : Paths.parent(path), in: root, flags: O_RDONLY | O_DIRECTORY))
+            let last = follows ? "." : Paths.name(path)
+            var found = Glibc.stat()
+            try checked("stat") { fstatat(directory.raw, last, &found, AT_SYMLINK_NOFOLLOW) }
+            parent = directory
+            name = last
+            status = found
+        } catch {
+            guard [ENOENT, ENOTDIR, ELOOP].contains(error.errno) else { throw .internal("\(error)") }
+            throw .notFound("Could not find the file \(original) in container \(container)")
+        }
+    }
+
+    func stat(of path: String) -> PathStat {
+        var result = PathStat()
+        result.name = ArchivePlace.base(of: path)
+        result.size = Int64(status.st_size)
+        result.mode = GoFileMode.from(status.st_mode)
+        result.mtime = Timestamp.format(
+            Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec))
+        if status.st_mode & S_IFMT == S_IFLNK {
+            var target = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+            let count = readlinkat(parent.raw, name, &target, Int(PATH_MAX))
+            let text = String(decoding: target[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            result.linkTarget = text.hasPrefix("/") ? Paths.clean(text) : Paths.join(Paths.parent(path), text)
+        }
+        return result
+    }
+
+    /// Go's `filepath.Base` of the cleaned path.
+    static func base(of path: String) -> String {
+        let clean = Paths.clean("/" + path)
+        return clean == "/" ? "/" : Paths.name(clean)
+    }
+}
+
+/// Differences of an overlay's upper directory to the layers beneath it (overlayfs.rst, "whiteouts and opaque
+/// directories").
+enum LayerChanges {
+    /// - Parameter image: the same directory in the image, nil where it has none.
+    static func collect(
+        _ upper: Int32, _ path: String, image: Int32?, _ changes: inout [FilesystemChange]
+    ) throws(SystemError) {
+        for name in try Files.list("/proc/self/fd/\(upper)").sorted() {
+            let full = path + "/" + name
+            var status = stat()
+            guard fstatat(upper, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFCHR, status.st_rdev == 0 {
+                changes.append(FilesystemChange(kind: 2, path: full))
+                continue
+            }
+            var before = stat()
+            let isOld = image.map { fstatat($0, name, &before, AT_SYMLINK_NOFOLLOW) == 0 } ?? false
+            changes.append(FilesystemChange(kind: isOld ? 0 : 1, path: full))
+            guard status.st_mode & S_IFMT == S_IFDIR,
+                let child = try? FileDescriptor(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: upper)
+            else { continue }
+            var old: OwnedDescriptor?
+            if let image, isOld {
+                old = OwnedDescriptor(try? FileDescriptor(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: image))
+            }
+            try collect(child.raw, full, image: old?.raw, &changes)
+        }
+    }
 }

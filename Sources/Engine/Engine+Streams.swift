@@ -28,6 +28,7 @@ extension Engine {
         // stdin that the container doesn't keep open is closed for this client too.
         let streams = MonitorRequest.Attach(
             stdin: options.stdin && record.config.openStdin, stdout: options.stdout, stderr: options.stderr)
+        post(record, "attach")
         guard let run = container.activeRun, record.lifecycle.run != nil else {
             container.addWaitingAttachment(WaitingAttachment(streams: streams, descriptor: other))
             return Attachment(descriptor: own, isTerminal: record.isTerminal)

@@ -69,6 +69,9 @@ struct RootFilesystem: ~Copyable {
         return mount
     }
 
+    /// The mount alone, which goes with its last reference.
+    consuming func intoDescriptor() -> OwnedDescriptor { OwnedDescriptor(mount) }
+
     /// The directory at `path`, links resolved inside; nil where there is none.
     func directory(_ path: String) throws(SystemError) -> FileDescriptor? {
         do throws(SystemError) {

@@ -107,7 +107,7 @@ enum Devices {
             uid: status.st_uid, gid: status.st_gid)
     }
 
-    private static func split(_ device: dev_t) -> (major: Int64, minor: Int64) {
+    static func split(_ device: dev_t) -> (major: Int64, minor: Int64) {
         // The kernel's new encoding of dev_t, as makedev(3) has it.
         (Int64((device >> 8) & 0xFFF | (device >> 32) & ~0xFFF), Int64(device & 0xFF | (device >> 12) & 0xFFFF_FF00))
     }

@@ -1,0 +1,164 @@
+import CLinux
+import Glibc
+import LinuxKernel
+
+/// Unpacks a client's tar archive into a directory of a container's file system (`docker cp`).
+///
+/// Neither side is trusted: names in the archive are the client's, links in the directory are the container's, which
+/// may swap them meanwhile (CVE-2018-15664). Every directory on the way is resolved inside the container's root by the
+/// kernel and used through its descriptor; the last component is never followed.
+public struct ArchiveExtraction {
+    /// The container's root, in which links are resolved.
+    let root: Int32
+    /// The target directory, absolute inside the root.
+    let path: String
+    /// Keep the archive's owners; otherwise everything belongs to root.
+    let keepsOwners: Bool
+    /// Refuse to replace a directory by something else and the other way round.
+    let keepsKinds: Bool
+
+    public init(root: Int32, path: String, keepsOwners: Bool, keepsKinds: Bool) {
+        self.root = root
+        self.path = path
+        self.keepsOwners = keepsOwners
+        self.keepsKinds = keepsKinds
+    }
+
+    /// Reads the archive (possibly compressed) to its end, then unpacks it.
+    /// - Parameter spool: a directory on the disk that holds the archive meanwhile, without a name.
+    public func extract(from descriptor: Int32, spool directory: String, limits: UnpackLimits = .standard) throws {
+        do {
+            let spool = try Spool(in: directory)
+            _ = try spool.fill(from: descriptor, limits: limits)
+            let file = spool.file.raw
+            lseek(file, 0, SEEK_SET)
+            let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
+            defer { buffer.deallocate() }
+            let reader = TarReader(limits: limits) {
+                let count = try checked("read the archive") { read(file, buffer.baseAddress, buffer.count) }
+                return count == 0 ? nil : UnsafeRawBufferPointer(rebasing: buffer[..<count])
+            }
+            while let entry = try reader.next() { try add(entry, reader) }
+        } catch {
+            throw ImageError.wrap(error, doing: "the archive can't be unpacked to \(path)")
+        }
+    }
+
+    private func add(_ entry: TarEntry, _ reader: TarReader) throws {
+        let components = try self.components(entry.path)
+        guard let name = components.last else {
+            // The directory itself: it keeps its own attributes, as with docker.
+            return
+        }
+        let parent = try directory(components.dropLast())
+        var status = stat()
+        let exists = fstatat(parent.raw, name, &status, AT_SYMLINK_NOFOLLOW) == 0
+        let isDirectory = exists && status.st_mode & S_IFMT == S_IFDIR
+        if exists, isDirectory != (entry.kind == .directory) {
+            if keepsKinds {
+                throw ImageError(
+                    .invalid,
+                    isDirectory
+                        ? "cannot overwrite directory \"\(name)\" with non-directory"
+                        : "cannot overwrite non-directory \"\(name)\" with directory")
+            }
+            if isDirectory {
+                try TreeRemoval.remove(name, in: parent.raw, overflow: parent.raw)
+            }
+        }
+        if exists, !isDirectory, unlinkat(parent.raw, name, 0) != 0, errno != ENOENT {
+            throw SystemError.current("replace \(name)")
+        }
+        try make(entry, name, in: parent.raw, reader)
+    }
+
+    private func make(_ entry: TarEntry, _ name: String, in parent: Int32, _ reader: TarReader) throws {
+        let mode = mode_t(entry.mode & 0o7777)
+        switch entry.kind {
+        case .directory:
+            if mkdirat(parent, name, 0o700) != 0, errno != EEXIST { throw SystemError.current("mkdir \(name)") }
+            let made = try FileDescriptor(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: parent)
+            try attributes(entry, mode, on: made.raw)
+        case .file:
+            let made = try FileDescriptor(
+                name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600, relativeTo: parent)
+            try write(entry, to: made.raw, reader)
+            try attributes(entry, mode, on: made.raw)
+        case .symbolicLink:
+            try withCString(entry.linkPath) { target in
+                _ = try checked("symlink \(name)") { symlinkat(target, parent, name) }
+            }
+            try own(entry, name, in: parent)
+        case .hardLink:
+            let target = try components(entry.linkPath)
+            guard let last = target.last else { throw ImageError(.invalid, "\(name) is a link to nothing") }
+            let directory = try directory(target.dropLast())
+            try checked("link \(name)") { linkat(directory.raw, last, parent, name, 0) }
+        case .fifo, .characterDevice, .blockDevice:
+            let type: mode_t =
+                switch entry.kind {
+                case .fifo: S_IFIFO
+                case .characterDevice: S_IFCHR
+                default: S_IFBLK
+                }
+            let device = clinux_makedev(entry.deviceMajor, entry.deviceMinor)
+            try checked("mknod \(name)") { mknodat(parent, name, type | mode, device) }
+            try own(entry, name, in: parent)
+        }
+    }
+
+    private func write(_ entry: TarEntry, to file: Int32, _ reader: TarReader) throws {
+        func put(_ bytes: UnsafeRawBufferPointer) throws {
+            var done = 0
+            while done < bytes.count {
+                done += try checked("write") { Glibc.write(file, bytes.baseAddress! + done, bytes.count - done) }
+            }
+        }
+        if let pieces = entry.pieces {
+            for piece in pieces {
+                lseek(file, off_t(piece.offset), SEEK_SET)
+                try reader.readContent(piece.length, put)
+            }
+            try checked("truncate") { ftruncate(file, off_t(entry.size)) }
+        } else {
+            try reader.readContent(put)
+        }
+    }
+
+    private func attributes(_ entry: TarEntry, _ mode: mode_t, on descriptor: Int32) throws {
+        try checked("chown") {
+            fchown(descriptor, keepsOwners ? entry.uid : 0, keepsOwners ? entry.gid : 0)
+        }
+        try checked("chmod") { fchmod(descriptor, mode) }
+        try FileAttributes.setExtended(entry.extendedAttributes, on: descriptor)
+        try FileAttributes.setTimes(descriptor, entry.seconds, entry.nanoseconds)
+    }
+
+    private func own(_ entry: TarEntry, _ name: String, in parent: Int32) throws {
+        try checked("chown \(name)") {
+            fchownat(
+                parent, name, keepsOwners ? entry.uid : 0, keepsOwners ? entry.gid : 0, AT_SYMLINK_NOFOLLOW)
+        }
+        try name.withCString { try FileAttributes.setTimes($0, in: parent, entry.seconds, entry.nanoseconds) }
+    }
+
+    /// An entry's path without `.` and empty parts; `..` is refused, so that nothing climbs out of the directory.
+    private func components(_ bytes: [UInt8]) throws -> [String] {
+        var result: [String] = []
+        for part in bytes.split(separator: UInt8(ascii: "/")) where !part.elementsEqual(".".utf8) {
+            guard !part.elementsEqual("..".utf8), !part.contains(0), part.count <= 255 else {
+                throw ImageError(
+                    .invalid, "the archive has an entry \(printable(bytes)), which is not below its directory")
+            }
+            result.append(String(decoding: part, as: UTF8.self))
+        }
+        return result
+    }
+
+    /// The directory for an entry, made where it is missing.
+    private func directory(_ components: some Sequence<String>) throws -> FileDescriptor {
+        let below = components.joined(separator: "/")
+        let located = try RootedPath.ensure(below.isEmpty ? path : path + "/" + below, in: root, kind: .directory)
+        return try FileDescriptor("/proc/self/fd/\(located.raw)", O_RDONLY | O_DIRECTORY)
+    }
+}
