@@ -63,7 +63,7 @@ extension Engine {
             let upper = try FileDescriptor(self.paths.container(record.id) + "/upper", O_RDONLY | O_DIRECTORY)
             var changes: [FilesystemChange] = []
             try LayerChanges.collect(upper.raw, "", image: image.mount.raw, &changes)
-            return changes
+            return LayerChanges.withoutMountPoints(changes, record.document.mounts.map(\.point.destination))
         }
     }
 
@@ -204,6 +204,22 @@ struct ArchivePlace {
 /// Differences of an overlay's upper directory to the layers beneath it (overlayfs.rst, "whiteouts and opaque
 /// directories").
 enum LayerChanges {
+    /// Made for what is mounted in every container.
+    private static let ownMountPoints: Set<String> = [
+        "/dev", "/proc", "/sys", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf",
+    ]
+
+    /// Leaves out what only exists because something is mounted on it, and directories changed by nothing else.
+    static func withoutMountPoints(_ changes: [FilesystemChange], _ mounts: [String]) -> [FilesystemChange] {
+        let made = ownMountPoints.union(mounts)
+        let kept = changes.filter { $0.kind != 1 || !made.contains($0.path) }
+        let parents = Set(made.map(Paths.parent))
+        return kept.filter { change in
+            change.kind != 0 || !parents.contains(change.path)
+                || kept.contains { $0.path.hasPrefix(change.path + "/") }
+        }
+    }
+
     /// - Parameter image: the same directory in the image, nil where it has none.
     static func collect(
         _ upper: Int32, _ path: String, image: Int32?, _ changes: inout [FilesystemChange]

@@ -238,3 +238,16 @@ import Testing
         func leave() { inside -= 1 }
     }
 }
+
+@Suite struct LayerChangesTests {
+    @Test func mountPointsAreNoChanges() {
+        let changes = [
+            FilesystemChange(kind: 1, path: "/data"), FilesystemChange(kind: 0, path: "/etc"),
+            FilesystemChange(kind: 1, path: "/etc/hosts"), FilesystemChange(kind: 2, path: "/gone"),
+            FilesystemChange(kind: 1, path: "/proc"),
+        ]
+        #expect(LayerChanges.withoutMountPoints(changes, ["/data"]).map(\.path) == ["/gone"])
+        let own = changes + [FilesystemChange(kind: 1, path: "/etc/mine")]
+        #expect(LayerChanges.withoutMountPoints(own, []).map(\.path) == ["/data", "/etc", "/gone", "/etc/mine"])
+    }
+}
