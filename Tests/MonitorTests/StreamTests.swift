@@ -114,7 +114,7 @@ struct StreamTests {
         ]) { $0.openStdin = true }
         let holder = try container.attach(stdin: true)
         try container.start()
-        _ = try holder.until("\n100\n")
+        _ = try holder.until("100\n")
         // In the middle of it.
         let client = try TestClient()
         let number = try container.request(
