@@ -46,7 +46,8 @@ let package = Package(
             name: "Runtime", dependencies: ["LinuxKernel", "OCI", "MonitorProtocol", "ContainerLog"],
             swiftSettings: strict),
         .target(
-            name: "ImageStore", dependencies: ["CLinux", "Database", "LinuxKernel", "OCI", "CZstd", "CISAL", "CCrypto"],
+            name: "ImageStore",
+            dependencies: ["CLinux", "Database", "LinuxKernel", "OCI", "CZstd", "CISAL", "CCrypto"],
             swiftSettings: strict),
         .target(name: "Database", dependencies: ["CSQLite"], swiftSettings: strict),
         .target(name: "EngineAPI", dependencies: ["OCI"], swiftSettings: strict),

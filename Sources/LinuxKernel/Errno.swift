@@ -24,7 +24,8 @@ public struct SystemError: Error, Sendable, CustomStringConvertible, Equatable {
 
 /// Calls `body` until it is not interrupted by a signal, and throws when it returns a negative number.
 @discardableResult
-public func checked<T: SignedInteger>(_ operation: @autoclosure () -> String, _ body: () -> T) throws(SystemError) -> T {
+public func checked<T: SignedInteger>(_ operation: @autoclosure () -> String, _ body: () -> T) throws(SystemError) -> T
+{
     while true {
         let result = body()
         if result >= 0 { return result }
