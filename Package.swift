@@ -94,6 +94,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
         .testTarget(
+            name: "APIServerTests", dependencies: ["APIServer", "Engine", "EngineAPI", "LinuxKernel"],
+            swiftSettings: strict),
+        .testTarget(
             name: "EngineTests", dependencies: ["Engine", "EngineAPI", "Database", "MonitorProtocol", "OCI"],
             swiftSettings: strict),
 

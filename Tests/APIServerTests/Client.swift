@@ -147,9 +147,11 @@ final class Client {
     }
 }
 
-/// A pair of connected stream sockets.
+/// A pair of connected stream sockets; blocking reads of the second give up after 30 seconds.
 func socketPair() -> (Int32, Int32) {
     var ends: [Int32] = [-1, -1]
     socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends)
+    var patience = timeval(tv_sec: 30, tv_usec: 0)
+    setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     return (ends[0], ends[1])
 }

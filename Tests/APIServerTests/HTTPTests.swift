@@ -177,6 +177,7 @@ import Testing
         let half = try server.connect()
         half.send("POST /things/create HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
         half.endInput()
+        #expect(try half.answer().status == 400)
         #expect(try half.rest().isEmpty)
         // Idle and half-sent connections don't keep others from being served.
         var idle: [Client] = []

@@ -1,6 +1,7 @@
 import Dispatch
 import EngineAPI
 import Glibc
+import LinuxKernel
 import NIOCore
 import Synchronization
 import Testing
@@ -75,7 +76,7 @@ import Testing
                     return LogStream(isTerminal: terminal) { rest.withLock { $0.isEmpty ? nil : $0.removeFirst() } }
                 }
                 let attachment = Attachment(
-                    descriptor: .init(owning: daemon), isTerminal: terminal, replay: log)
+                    descriptor: OwnedDescriptor(FileDescriptor(owning: daemon)), isTerminal: terminal, replay: log)
                 let type = StreamMediaType.of(terminal: terminal, version: request.version)
                 return .upgrade(Upgrade(contentType: type, attachment: attachment, detachKeys: DetachKeys.standard))
             }
@@ -128,8 +129,9 @@ import Testing
         let client = try server.connect()
         client.send(
             "POST /attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-                + "Content-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"Detach\":false}in")
+                + "Content-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"Detach\":false}")
         #expect(try client.head().status == 101)
+        client.send("in")
         #expect(read(container, 2) == "in")
         close(container)
         #expect(try client.rest().isEmpty)
