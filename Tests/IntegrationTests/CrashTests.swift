@@ -111,7 +111,7 @@ struct CrashTests {
             try daemon.must("rmi", "-f", "busybox")
             let emptied = eventually {
                 Leaks.names(daemon.dataRoot + "/content/blobs/sha256").isEmpty
-                    && Leaks.names(daemon.dataRoot + "/layers").isEmpty
+                    && Leaks.layers(daemon).isEmpty
             }
             #expect(emptied, "rmi left blobs or layers")
         case .create:

@@ -80,7 +80,7 @@ struct ErrorTests {
             #expect(outcome.status == 1)
             #expect(outcome.error.contains("sha256:") || outcome.error.contains("digest"), "\(outcome.error)")
             #expect(try daemon.must("images", "-q") == "")
-            #expect(Leaks.names(daemon.dataRoot + "/layers").isEmpty)
+            #expect(Leaks.layers(daemon).isEmpty)
         }
         try withDaemon(["--registry", folder + "/none"], images: []) { daemon in
             let outcome = try daemon.cli("pull", "busybox")

@@ -27,7 +27,7 @@ struct HostileImageTests {
         ])
     func escapingEntries(entries: String) throws {
         let text = entries.split(separator: "$OUT", omittingEmptySubsequences: false)
-            .joined(separator: Self.outside.dropFirst())
+            .joined(separator: String(Self.outside.dropFirst()))
         let passwd = try readFile("/etc/passwd")
         try withImages(["evil": #"{"base":"busybox","layers":[[\#(text)]]}"#]) { daemon in
             let outcome = try daemon.cli("pull", "evil")

@@ -69,6 +69,11 @@ enum Leaks {
         return found.sorted()
     }
 
+    /// The chain IDs of the layers in a daemon's store.
+    static func layers(_ daemon: TestDaemon) -> [String] {
+        names(daemon.dataRoot + "/layers").filter { $0.utf8.count >= 64 }
+    }
+
     /// Mount points at or beneath `directory` in our mount namespace.
     static func mounts(under directory: String) -> [String] {
         ((try? readFile("/proc/self/mountinfo")) ?? "").split(separator: "\n").compactMap {
