@@ -140,7 +140,7 @@ struct RecoveryTests {
 }
 
 /// SIGKILL to one process; never to a group, which 0 and negative numbers mean to kill(2).
-private func killProcess(_ pid: Int) throws {
+private func killProcess(_ pid: Int64) throws {
     try #require(pid > 1)
     kill(pid_t(pid), SIGKILL)
 }
