@@ -49,6 +49,24 @@ public enum Mount {
             owning: try checked("open_tree \(path)") { clinux_open_tree(directory, path, flags) })
     }
 
+    /// A detached copy of the mount at `path` in the root of process `pid`, whose mount namespace may be another:
+    /// open_tree(2) copies only what is mounted in the caller's own, so this steps into the other for the moment. Links
+    /// stay within that process's root. Only a single-threaded process can do it (setns(2)).
+    public static func cloneTree(_ path: String, ofProcess pid: pid_t) throws(SystemError) -> FileDescriptor {
+        let own = try FileDescriptor("/proc/self/ns/mnt", O_RDONLY)
+        let directory = try FileDescriptor(".", clinux_o_path() | O_DIRECTORY)
+        let other = try FileDescriptor("/proc/\(pid)/ns/mnt", O_RDONLY)
+        let root = try FileDescriptor("/proc/\(pid)/root", clinux_o_path() | O_DIRECTORY)
+        let target = try RootedPath.locate(path, in: root.raw)
+        try Process.enter(other.raw, .mount)
+        defer {
+            // In a foreign namespace nothing may go on.
+            if clinux_setns(own.raw, Int32(truncatingIfNeeded: NamespaceSet.mount.rawValue)) < 0 { abort() }
+            fchdir(directory.raw)
+        }
+        return try cloneTree("", relativeTo: target.raw, recursive: false)
+    }
+
     /// Attaches the detached mount (or moves the attached one) `tree` on `target`, which is an `O_PATH` descriptor or
     /// any other of a directory or file of the same kind.
     public static func attach(_ tree: Int32, on target: Int32) throws(SystemError) {

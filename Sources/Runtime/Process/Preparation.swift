@@ -128,7 +128,12 @@ struct Preparation: ~Copyable {
             }
             let path = source.hasPrefix("/") ? source : "\(launch.bundle)/\(source)"
             let tree = try at("mount", "cannot bind \(path) to \(mount.destination)") { () throws(SystemError) in
-                let tree = try Mount.cloneTree(path, recursive: options.recursiveBind)
+                let tree =
+                    if let (pid, inside) = foreign(path) {
+                        try Mount.cloneTree(inside, ofProcess: pid)
+                    } else {
+                        try Mount.cloneTree(path, recursive: options.recursiveBind)
+                    }
                 if let propagation = options.propagation {
                     try Mount.change(tree.raw, propagation: propagation, recursive: options.recursivePropagation)
                 } else if !sharedRoot {
@@ -147,6 +152,14 @@ struct Preparation: ~Copyable {
             trees[index] = descriptors.adopt(tree)
         }
         return trees
+    }
+
+    /// The process and the path in its root that `/proc/<pid>/root/<path>` names: the way a container is given the
+    /// /dev/shm of the one whose IPC namespace it joins.
+    private static func foreign(_ path: String) -> (pid_t, String)? {
+        let parts = path.split(separator: "/", maxSplits: 3)
+        guard parts.count == 4, parts[0] == "proc", parts[2] == "root", let pid = pid_t(parts[1]) else { return nil }
+        return (pid, String(parts[3]))
     }
 
     /// An id-mapped mount (runtime-spec config.md, `uidMappings` of a mount): ids on disk are shifted as seen inside.
