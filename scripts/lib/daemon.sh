@@ -66,11 +66,11 @@ daemon_instance() { printf %s "$(realpath "$daemon_directory/data")" | sha256sum
 daemon_leftovers() {
     awk -v d="$daemon_directory" 'index($5, d) == 1 { print "mount " $5 }' /proc/self/mountinfo
     find /sys/fs/cgroup -type d -path "*mycontainer-$(daemon_instance)*" -printf 'cgroup %p\n' 2>/dev/null
-    local directory
+    local directory line
     for directory in /proc/[0-9]*; do
-        if tr '\0' ' ' <"$directory/cmdline" 2>/dev/null | grep -q -- "mycontainer.*$daemon_directory"; then
-            echo "process ${directory##*/} $(tr '\0' ' ' <"$directory/cmdline" 2>/dev/null)"
-        fi
+        # A process may end between the listing and the look.
+        line=$({ tr '\0' ' ' <"$directory/cmdline"; } 2>/dev/null) || continue
+        if [[ $line == *mycontainer*"$daemon_directory"* ]]; then echo "process ${directory##*/} $line"; fi
     done
     return 0
 }

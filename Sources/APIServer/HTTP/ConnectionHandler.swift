@@ -347,6 +347,10 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     // MARK: Upgrading
 
+    /// docker-py reads the head through a buffer and then the socket beneath it: what arrives together with the head is
+    /// lost to it. dockerd takes longer than this to start an exec, so its users never see that.
+    private static let headStart = TimeAmount.milliseconds(20)
+
     /// Turns the connection into a raw one. The HTTP handlers go from the outside in, so that bytes which the client
     /// sent early reach the new handler.
     private func upgrade(_ upgrade: Upgrade) {
@@ -365,7 +369,15 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
             try pipeline.addHandler(client)
             pipeline.removeHandler(decoderAndEncoder.1, promise: nil)
             client.write(ByteBuffer(string: text))
-            Splice.start(client: client, upgrade, eventLoop: context.eventLoop)
+            if head.headers.first(name: "User-Agent")?.hasPrefix("docker-sdk-python") == true {
+                client.flush()
+                let connection = NIOLoopBound(client, eventLoop: context.eventLoop)
+                context.eventLoop.scheduleTask(in: Self.headStart) { [eventLoop = context.eventLoop] in
+                    Splice.start(client: connection.value, upgrade, eventLoop: eventLoop)
+                }
+            } else {
+                Splice.start(client: client, upgrade, eventLoop: context.eventLoop)
+            }
             pipeline.removeHandler(self, promise: nil)
             pipeline.removeHandler(decoderAndEncoder.0, promise: nil)
         } catch {
