@@ -8,14 +8,6 @@ struct CrashTests {
         case pull, create, start, stop, rm
     }
 
-    /// Builds the injector once (scripts/crash/injector.c says what it does).
-    private static let injector = Result {
-        let path = "/var/tmp/mycontainer-injector-\(getpid())"
-        try host(
-            "cc", "-O2", "-Wall", "-Werror", "-o", path, TestDaemon.repository + "/scripts/crash/injector.c")
-        return path
-    }
-
     @Test("The daemon killed in the middle is as if it had not begun, or had finished", arguments: Operation.allCases)
     func daemonKilled(_ operation: Operation) throws {
         try withDaemon(images: operation == .pull ? [] : ["busybox"]) { daemon in
@@ -31,7 +23,8 @@ struct CrashTests {
     }
 
     private func inject(_ operation: Operation, _ daemon: TestDaemon, following: Bool) throws {
-        let injector = try Self.injector.get()
+        // scripts/crash/injector.c, built by scripts/crash/run.
+        let injector = try #require(TestDaemon.setting("CRASH_INJECTOR"), "run scripts/crash/run")
         // A run that is never killed says how many points there are.
         let total = try once(operation, daemon, injector, following, point: 1_000_000).count
         try #require(total > 0, "\(operation.rawValue) made no change that was seen")

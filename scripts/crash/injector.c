@@ -127,6 +127,27 @@ static int seize_all(pid_t process, long options) {
     return thread_count > 0 ? 0 : -1;
 }
 
+// Seizes the children that `process` has already, and theirs (proc(5), /proc/pid/task/tid/children).
+static void seize_descendants(pid_t process, long options) {
+    char path[128];
+    snprintf(path, sizeof path, "/proc/%d/task", process);
+    DIR *directory = opendir(path);
+    if (!directory) return;
+    struct dirent *entry;
+    while ((entry = readdir(directory))) {
+        if (atoi(entry->d_name) <= 0) continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%d/children", process, atoi(entry->d_name));
+        FILE *file = fopen(path, "re");
+        pid_t child;
+        while (file && fscanf(file, "%d", &child) == 1) {
+            seize_all(child, options);
+            seize_descendants(child, options);
+        }
+        if (file) fclose(file);
+    }
+    closedir(directory);
+}
+
 int main(int argc, char **argv) {
     int follow = argc > 1 && strcmp(argv[1], "--follow") == 0;
     if (argc != 3 + follow) {
@@ -144,6 +165,7 @@ int main(int argc, char **argv) {
         perror("ptrace");
         return 2;
     }
+    if (follow) seize_descendants(process, options);
     puts("ready");
     fflush(stdout);
 
