@@ -86,6 +86,21 @@ extension Engine {
         }
         try writeBundle(bundle, specification, try launchDocument(record, bundle))
 
+        let (client, sequence) = try startMonitor(container, bundle, waiting)
+        let reply = try await client.reply(to: sequence)
+        switch reply.body {
+        case .started(let pid, let startedAt):
+            return Lifecycle.Run(pid: pid, startedAt: startedAt)
+        case .failed(let failure): throw failure
+        default: throw EngineError.internal("the container's monitor gave an answer that makes no sense")
+        }
+    }
+
+    /// Starts the monitor and tells it to start. Our copy of the monitor's end is closed on return: as long as it was
+    /// open, the end of a monitor that is killed would go unheard.
+    private func startMonitor(
+        _ container: Container, _ bundle: String, _ waiting: [WaitingAttachment]
+    ) throws -> (MonitorClient, start: UInt64) {
         let pair = try MonitorChannel.pair()
         let (client, monitorEnd) = pair.split { daemon, monitor in
             (monitorClient(daemon, of: container), OwnedDescriptor(monitor.release()))
@@ -98,14 +113,7 @@ extension Engine {
         let pid = try launcher.start(bundle: bundle, channel: monitorEnd.raw)
         try supervise(container, client, monitor: pid)
         withExtendedLifetime(monitorEnd) {}
-
-        let reply = try await client.reply(to: sequence)
-        switch reply.body {
-        case .started(let pid, let startedAt):
-            return Lifecycle.Run(pid: pid, startedAt: startedAt)
-        case .failed(let failure): throw failure
-        default: throw EngineError.internal("the container's monitor gave an answer that makes no sense")
-        }
+        return (client, sequence)
     }
 
     /// A start that failed: the container goes back to `created` with the reason, or away when it was `--rm`.

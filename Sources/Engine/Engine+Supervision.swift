@@ -24,6 +24,7 @@ extension Engine {
             if let monitor { Engine.reap(monitor) }
             if self.isStopping.load(ordering: .acquiring), exit == nil { return }
             if exit == nil { self.monitorLost(container) }
+            self.removeLeftCgroup(container.id)
             self.removeBundle(container.id)
             container.endRun(of: client)
         }
@@ -57,16 +58,24 @@ extension Engine {
         guard container.lifecycle.isRunning else { return }
         let message = "the container's monitor was killed; the container was ended with it"
         log("container \(container.id): \(message)")
-        if let group = try? ContainerCgroup(layout: cgroups, path: cgroupParent.path(of: container.id)) {
-            try? group.kill()
-            try? group.remove()
-        }
+        removeLeftCgroup(container.id)
         let startedAt = container.lifecycle.startedAt
         exited(
             container,
             ExitRecord(
                 exitCode: 137, signal: SIGKILL, oomKilled: false, startedAt: startedAt, finishedAt: Clock.wall()),
             message: message)
+    }
+
+    /// A monitor removes its container's cgroup before it goes; one that was killed could not.
+    private func removeLeftCgroup(_ id: String) {
+        do {
+            let group = try ContainerCgroup(layout: cgroups, path: cgroupParent.path(of: id))
+            try group.kill()
+            try group.remove()
+        } catch {
+            log("container \(id): its cgroup could not be removed: \(error)")
+        }
     }
 
     /// A whole exit record, nil for none or an unfinished one (its space is allocated before the start).

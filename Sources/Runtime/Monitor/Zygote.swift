@@ -48,6 +48,8 @@ public enum Zygote {
         do throws(SystemError) {
             switch try Process.clone([]) {
             case .child:
+                // A monitor that held the zygote's channel would hide the zygote's end from the daemon.
+                if end.raw != MonitorProtocol.inheritedSocket { close(MonitorProtocol.inheritedSocket) }
                 signal(SIGCHLD, SIG_DFL)
                 setsid()
                 openLog(bundle)
