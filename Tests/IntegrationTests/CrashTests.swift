@@ -15,7 +15,7 @@ struct CrashTests {
         }
     }
 
-    @Test("So is a monitor or a child of it", arguments: [Operation.start])
+    @Test("So is a monitor or a child of it", arguments: [Operation.start, .stop])
     func runtimeKilled(_ operation: Operation) throws {
         try withDaemon { daemon in
             try inject(operation, daemon, following: true)
