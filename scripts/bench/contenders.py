@@ -36,14 +36,17 @@ class Timer:
 
 
 def processes(names):
-    """The pids whose executable's name is one of `names`."""
+    """The pids of processes that are called one of `names`, by their executable or by their own word for it."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             target = os.path.basename(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)"))
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                # What is executed from a detached mount has no path: its first argument says what it is.
+                called = os.path.basename(file.read().split(b"\0")[0].decode(errors="replace"))
         except OSError:
             continue
-        if target in names:
+        if target in names or called in names:
             found.append(int(pid))
     return found
 
@@ -150,7 +153,7 @@ class Engine:
 
 class Ours(Engine):
     name = "mycontainer"
-    programs = ("mycontainerd", "mycontainer-runtime")
+    programs = ("mycontainerd", "mycontainer-runtime", "mycontainer-monitor", "mycontainer-init")
 
     def start(self):
         programs = os.environ.get("MYCONTAINER_BIN", os.path.join(TOP, "bin"))
