@@ -27,7 +27,6 @@ public struct LaunchDocument: Codable, Sendable {
     public var user: String?
     /// Further supplementary groups (`--group-add`), names or numbers, resolved like `user`.
     public var groups: [String]?
-    /// Files made by the daemon on the host and bind-mounted in the container travel as ordinary OCI mounts.
     /// Where the exit record is written; its space is allocated before the start.
     public var exitRecordPath: String
 
