@@ -35,6 +35,7 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CNftables", pkgConfig: "libnftables", providers: [.apt(["libnftables-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         // Libraries, lowest first; arrows point down only.
@@ -50,12 +51,19 @@ let package = Package(
             dependencies: ["CLinux", "Database", "LinuxKernel", "OCI", "CZstd", "CISAL", "CCrypto"],
             swiftSettings: strict),
         .target(name: "Database", dependencies: ["CSQLite"], swiftSettings: strict),
+        .target(
+            name: "Networking",
+            dependencies: [
+                "LinuxKernel", "CLinux", "CNftables",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ], swiftSettings: strict),
         .target(name: "EngineAPI", dependencies: ["OCI"], swiftSettings: strict),
         .target(
             name: "Engine",
             dependencies: [
-                "EngineAPI", "ImageStore", "Database", "MonitorProtocol", "ContainerLog", "LinuxKernel", "OCI",
-                "CLinux", "CCrypto",
+                "EngineAPI", "ImageStore", "Networking", "Database", "MonitorProtocol", "ContainerLog", "LinuxKernel",
+                "OCI", "CLinux", "CCrypto",
             ],
             swiftSettings: strict),
         .target(
@@ -92,6 +100,7 @@ let package = Package(
         .testTarget(
             name: "ImageStoreTests", dependencies: ["CLinux", "Database", "ImageStore", "LinuxKernel", "OCI"],
             swiftSettings: strict),
+        .testTarget(name: "NetworkingTests", dependencies: ["Networking", "LinuxKernel"], swiftSettings: strict),
         .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
         .testTarget(
             name: "APIServerTests", dependencies: ["APIServer", "Engine", "EngineAPI", "LinuxKernel"],
