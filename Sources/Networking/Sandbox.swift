@@ -1,0 +1,100 @@
+import Glibc
+import LinuxKernel
+import Synchronization
+
+/// Descriptors that were opened inside a network namespace and stay in it wherever they are used.
+public struct SandboxDescriptors: ~Copyable, Sendable {
+    /// The namespace itself.
+    public var namespace: FileDescriptor
+    /// A `NETLINK_ROUTE` socket.
+    public var netlink: FileDescriptor
+    /// The container's `/proc/sys/net/ipv6/conf`; nil where the host has no IPv6.
+    public var ipv6Settings: FileDescriptor?
+    /// What the container reaches as 127.0.0.11:53. nil where something in the namespace had that already.
+    public var resolver: ResolverSockets?
+
+    public init(
+        namespace: consuming FileDescriptor, netlink: consuming FileDescriptor,
+        ipv6Settings: consuming FileDescriptor?, resolver: consuming ResolverSockets?
+    ) {
+        self.namespace = namespace
+        self.netlink = netlink
+        self.ipv6Settings = ipv6Settings
+        self.resolver = resolver
+    }
+}
+
+/// Where a container's names are asked for: bound, the TCP one listening, both non-blocking.
+public struct ResolverSockets: ~Copyable, Sendable {
+    public var udp: FileDescriptor
+    public var tcp: FileDescriptor
+
+    public init(udp: consuming FileDescriptor, tcp: consuming FileDescriptor) {
+        self.udp = udp
+        self.tcp = tcp
+    }
+}
+
+/// Makes and opens network namespaces. Namespaces are entered by single-threaded programs only, so the daemon has its
+/// zygote do it. Both calls block for about a millisecond.
+public protocol SandboxProvider: Sendable {
+    /// A new namespace whose loopback is up. It lives as long as the descriptors, unless a ``Sandbox`` pins it.
+    func make() throws(NetworkingError) -> SandboxDescriptors
+    /// The namespace that is pinned at `path`.
+    func open(path: String) throws(NetworkingError) -> SandboxDescriptors
+}
+
+/// A container's network namespace, pinned by a bind mount at `path` and configured from here through a netlink socket
+/// that was opened inside.
+public final class Sandbox: Sendable {
+    /// `<exec-root>/netns/<16 hex>`: what `config.json` names, and `nsenter --net=` takes.
+    public let path: String
+    private let descriptors: Mutex<SandboxDescriptors?>
+
+    /// Pins a namespace that was just made at `path`, an absolute path that doesn't exist.
+    public init(pinning descriptors: consuming SandboxDescriptors, at path: String) throws(NetworkingError) {
+        self.path = path
+        self.descriptors = Mutex(consume descriptors)
+    }
+
+    /// Opens a namespace that an earlier daemon pinned at `path`.
+    public init(path: String, provider: any SandboxProvider) throws(NetworkingError) {
+        self.path = path
+        descriptors = Mutex(try provider.open(path: path))
+    }
+
+    /// Duplicates of the sockets on which the container's resolver is served; nil where something in the container had
+    /// 127.0.0.11:53 before.
+    public func resolverSockets() throws(NetworkingError) -> ResolverSockets? {
+        nil
+    }
+
+    /// What passed through the container's interfaces, by name, without the loopback.
+    public func counters() throws(NetworkingError) -> [String: InterfaceCounters] {
+        [:]
+    }
+
+    /// Closes the descriptors and takes the pin away: the namespace goes with the last process in it. May be called
+    /// again; afterwards everything else throws.
+    public func remove() throws(NetworkingError) {
+    }
+
+    /// Closes the descriptors; the namespace stays pinned for the next daemon.
+    public func close() {
+        descriptors.withLock { $0 = nil }
+    }
+}
+
+/// What passed through an interface, as the side that owns it sees directions.
+public struct InterfaceCounters: Sendable, Equatable, Codable {
+    public var receivedBytes: UInt64 = 0
+    public var receivedPackets: UInt64 = 0
+    public var receiveErrors: UInt64 = 0
+    public var receiveDropped: UInt64 = 0
+    public var sentBytes: UInt64 = 0
+    public var sentPackets: UInt64 = 0
+    public var sendErrors: UInt64 = 0
+    public var sendDropped: UInt64 = 0
+
+    public init() {}
+}
