@@ -87,7 +87,7 @@ func receivePacket(_ socket: Int32, blocking: Bool) throws(ChannelError) -> Rece
     let wait = blocking ? 0 : Int32(MSG_DONTWAIT)
     // The length first, so that no buffer of the largest size is ever kept. An empty packet and the end of file look
     // alike; nobody sends empty packets.
-    let length = retrying { recv(socket, nil, 0, wait | Int32(MSG_PEEK | MSG_TRUNC)) }
+    let length = receiving { recv(socket, nil, 0, wait | Int32(MSG_PEEK | MSG_TRUNC)) }
     if length < 0 { throw ChannelError(SystemError.current("recv")) }
 
     let kept = min(length, MonitorProtocol.maximumPacket)
@@ -103,7 +103,7 @@ func receivePacket(_ socket: Int32, blocking: Bool) throws(ChannelError) -> Rece
                 header.msg_iovlen = 1
                 header.msg_control = control.baseAddress
                 header.msg_controllen = control.count
-                received = retrying { recvmsg(socket, &header, wait | Int32(MSG_CMSG_CLOEXEC)) }
+                received = receiving { recvmsg(socket, &header, wait | Int32(MSG_CMSG_CLOEXEC)) }
                 if received >= 0 {
                     descriptors = rights(UnsafeRawBufferPointer(rebasing: control[..<Int(header.msg_controllen)]))
                     truncated = header.msg_flags & Int32(MSG_CTRUNC) != 0
@@ -141,6 +141,13 @@ private func rights(_ control: UnsafeRawBufferPointer) -> [Int32] {
         offset += Control.aligned(length)
     }
     return found
+}
+
+/// A peer that ends with something unread in its queue leaves ECONNRESET behind, which the kernel reports once and
+/// before the packets that the peer had sent (unix_release_sock in net/unix/af_unix.c): those are read all the same.
+private func receiving(_ call: () -> Int) -> Int {
+    let result = retrying(call)
+    return result < 0 && errno == ECONNRESET ? retrying(call) : result
 }
 
 private func retrying(_ call: () -> Int) -> Int {

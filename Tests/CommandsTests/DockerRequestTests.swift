@@ -197,7 +197,9 @@ enum DockerClient {
         let result = posix_spawn(&child, path, &actions, nil, arguments + [nil], variables + [nil])
         guard result == 0 else { throw CommandFailure("cannot run \(path): \(goReason(result))") }
         var status: Int32 = 0
-        while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+        while waitpid(child, &status, 0) < 0 {
+            guard errno == EINTR else { throw CommandFailure("cannot wait for \(path): \(goReason(errno))") }
+        }
         return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
     }
 }

@@ -135,6 +135,25 @@ import Testing
         }
     }
 
+    /// A monitor may end with requests unread; what it said before that is still heard.
+    @Test func whatAPeerSaidBeforeItEndedIsHeard() throws {
+        let (own, other) = try pair().split { ($0.release().release(), $1.release().release()) }
+        let daemon = MonitorChannel(adopting: FileDescriptor(owning: own))
+        try daemon.send(MonitorRequest(sequence: 1, body: .start))
+        let last = MonitorMessage(sequence: 1, body: .started(pid: 7, startedAt: 8))
+        try MonitorChannel(adopting: FileDescriptor(owning: other)).send(last)
+        guard case .started(7, 8) = try daemon.receive(MonitorMessage.self, blocking: false).message.body else {
+            Issue.record("not what was said")
+            return
+        }
+        do throws(ChannelError) {
+            _ = try daemon.receive(MonitorMessage.self, blocking: false)
+            Issue.record("nobody is there")
+        } catch {
+            guard case .closed = error else { throw error }
+        }
+    }
+
     @Test func nonBlockingSaysSo() throws {
         let ends = try pair()
         #expect { _ = try ends.monitor.receive(MonitorRequest.self, blocking: false).message } throws: {

@@ -161,7 +161,9 @@ struct SetupListener: ~Copyable {
             var pid: pid_t = 0
             let count = clinux_receive_with_fd(socket.raw, &bytes, bytes.count, &passed, &pid)
             if count < 0 {
-                if errno == EINTR { continue }
+                // A child that failed before it read `attached` leaves ECONNRESET behind, reported once and before what it
+                // said (unix_release_sock in the kernel's net/unix/af_unix.c).
+                if errno == EINTR || errno == ECONNRESET { continue }
                 throw StartFailure(stage: "setup", errno: errno, message: "the setup socket failed")
             }
             if count == 0 {
