@@ -1,0 +1,99 @@
+import CNftables
+import Glibc
+import LinuxKernel
+
+/// libnftables, which makes one transaction of each text it is given: all of it holds, or nothing.
+///
+/// A context is not thread safe, so its owner keeps it behind a lock. It talks to the network namespace that the thread
+/// which made it was in.
+struct Nftables: ~Copyable {
+    private let context: OpaquePointer
+    /// What the kernel's notifications will call the thread that made a change; at most 15 bytes.
+    let taskName: String
+
+    init(taskName: String) throws(NetworkingError) {
+        try Nftables.probe()
+        // Without a netlink socket of this family libnftables ends the process; it was probed just now.
+        guard let context = nft_ctx_new(UInt32(NFT_CTX_DEFAULT)) else {
+            throw NetworkingError(.system, "libnftables makes no context: not enough memory")
+        }
+        // Otherwise it writes to the daemon's standard output and error.
+        guard nft_ctx_buffer_output(context) == 0, nft_ctx_buffer_error(context) == 0 else {
+            nft_ctx_free(context)
+            throw NetworkingError(.system, "libnftables makes no buffer: not enough memory")
+        }
+        self.context = context
+        self.taskName = taskName
+    }
+
+    deinit { nft_ctx_free(context) }
+
+    /// Runs nft's own language, see nft(8).
+    ///
+    /// - Returns: what `list` wrote.
+    /// - Throws: `.system` with libnftables' first complaint.
+    @discardableResult
+    borrowing func run(_ script: String) throws(NetworkingError) -> String {
+        let previous = Nftables.setTaskName(taskName)
+        defer { _ = Nftables.setTaskName(previous) }
+        let result = nft_run_cmd_from_buffer(context, script)
+        let complaint = nft_ctx_get_error_buffer(context).map { String(cString: $0) } ?? ""
+        let output = nft_ctx_get_output_buffer(context).map { String(cString: $0) } ?? ""
+        if result != 0 { throw Nftables.explain(complaint) }
+        return output
+    }
+
+    /// Names this thread, and returns the name it had.
+    private static func setTaskName(_ name: String) -> String {
+        var old = [CChar](repeating: 0, count: 16)
+        nftables_get_task_name(&old)
+        nftables_set_task_name(name)
+        return String(decoding: old.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// Asks the kernel for the ruleset's generation, which every kernel with nftables answers.
+    private static func probe() throws(NetworkingError) {
+        let absent = NetworkingError(
+            .system,
+            "this host's kernel has no nftables, which container networks need: load the module (modprobe nf_tables),"
+                + " use a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, or use --network host or none")
+        do {
+            let socket = try NetfilterSocket(groups: 0)
+            try socket.requestGeneration()
+        } catch {
+            switch error.errno {
+            case EPERM, EACCES:
+                throw NetworkingError(
+                    .system,
+                    "nftables is not permitted to this process, which needs CAP_NET_ADMIN in its network namespace:"
+                        + " start mycontainerd as root")
+            case EPROTONOSUPPORT, EAFNOSUPPORT, EINVAL, EOPNOTSUPP, ENOENT: throw absent
+            default: throw NetworkingError(.system, "nftables can't be reached: \(error)")
+            }
+        }
+    }
+
+    /// libnftables says where in its input something went wrong, and then `Error: what`.
+    static func explain(_ complaint: String) -> NetworkingError {
+        let lines = complaint.split(separator: "\n").map(String.init)
+        var reason = lines.first { $0.contains("Error: ") } ?? lines.first ?? "no reason given"
+        if let start = reason.range(ofText: "Error: ") { reason = String(reason[start...]) }
+        if reason.hasSuffix("Operation not supported") || reason.hasSuffix("Protocol not supported") {
+            reason +=
+                " (the kernel lacks a part of nftables: CONFIG_NF_TABLES_INET, NFT_NAT, NFT_MASQ, NFT_CT or NFT_FIB_INET)"
+        }
+        return NetworkingError(.system, "nftables refused the rules: \(reason)")
+    }
+}
+
+extension String {
+    /// The index behind the first occurrence of `text`.
+    fileprivate func range(ofText text: String) -> Index? {
+        var index = startIndex
+        while index < endIndex {
+            if self[index...].hasPrefix(text) { return self.index(index, offsetBy: text.count) }
+            index = self.index(after: index)
+        }
+        return nil
+    }
+}

@@ -1,0 +1,216 @@
+import LinuxKernel
+
+/// One element of one of our sets or maps, as nft's language has it.
+struct RulesetElement: Hashable {
+    let set: String
+    let key: String
+    /// What a map's key leads to.
+    var value: String?
+}
+
+/// Writes our table in nft's language.
+///
+/// Base chains are few and the same for any number of networks: verdict maps lead from an interface or an address to
+/// the chains of its network. A published port is one element of one map, looked up by hash.
+///
+/// Our table only ever drops. An `accept` ends its own base chain and no other, so that a drop of the host's own
+/// tables holds whatever we say; and what we would let pass, others still may drop.
+struct Ruleset {
+    let table: String
+
+    /// The table that belongs to the user. Made when it is missing, never changed after.
+    static let userTable = "mycontainer-user"
+
+    init(instance: String) { table = "mycontainer-\(instance)" }
+
+    /// Chains, sets and maps without any network.
+    var skeleton: String {
+        let families = [("4", "ip", "ipv4_addr"), ("6", "ip6", "ipv6_addr")]
+        var text = "table inet \(table) {\n"
+        for (suffix, _, type) in families {
+            text += """
+                map published\(suffix) { type \(type) . inet_proto . inet_service : \(type) . inet_service; }
+                map published-any\(suffix) { type inet_proto . inet_service : \(type) . inet_service; }
+                set routed\(suffix) { type \(type) . inet_proto . inet_service; }
+                set links\(suffix) { type \(type) . \(type) . inet_proto . inet_service; }
+                map guarded\(suffix) { type \(type) : verdict; flags interval; }
+
+                """
+        }
+        text += """
+            set bridges { type ifname; }
+            set hairpins { type ifname . ifname; }
+            map into { type ifname : verdict; }
+            map out-of { type ifname : verdict; }
+            map leaving { type ifname : verdict; }
+
+            chain loopback {
+                type filter hook prerouting priority raw; policy accept;
+                iifname != "lo" ip daddr 127.0.0.0/8 drop
+                iifname != "lo" ip saddr 127.0.0.0/8 drop
+            }
+            chain guard {
+                type filter hook prerouting priority mangle; policy accept;
+                ip daddr vmap @guarded4
+                ip6 daddr vmap @guarded6
+            }
+            chain published {
+                ip6 daddr ::1 return
+                ip6 saddr fe80::/10 return
+
+            """
+        for (suffix, family, _) in families {
+            let ports = "meta l4proto { tcp, udp, sctp } dnat \(family) to"
+            text += """
+                    \(ports) \(family) daddr . meta l4proto . th dport map @published\(suffix)
+                    \(ports) meta l4proto . th dport map @published-any\(suffix)
+
+                """
+        }
+        text += """
+            }
+            chain arriving {
+                type nat hook prerouting priority dstnat; policy accept;
+                fib daddr type local jump published
+            }
+            chain local {
+                type nat hook output priority -100; policy accept;
+                fib daddr type local jump published
+            }
+            chain forwarded {
+                type filter hook forward priority filter; policy accept;
+                iifname vmap @out-of
+                oifname vmap @into
+            }
+            chain departing {
+                type nat hook postrouting priority srcnat; policy accept;
+                ip saddr 127.0.0.0/8 oifname @bridges masquerade
+                ct status dnat iifname . oifname @hairpins masquerade
+                iifname vmap @leaving
+            }
+            }
+
+            """
+        return text
+    }
+
+    /// The chains of one network; its elements lead to them.
+    func chains(of network: FirewallNetwork) -> String {
+        let bridge = quoted(network.bridge)
+        var into = ["ct state established,related accept"]
+        if network.isInternal {
+            into.append("iifname != \(bridge) drop")
+        } else {
+            into.append("ct status dnat accept")
+        }
+        if network.allowsInterContainer {
+            into.append("iifname \(bridge) accept")
+        } else {
+            into.append("iifname \(bridge) ip saddr . ip daddr . meta l4proto . th dport @links4 accept")
+            into.append("iifname \(bridge) ip6 saddr . ip6 daddr . meta l4proto . th dport @links6 accept")
+            into.append("iifname \(bridge) drop")
+        }
+        if !network.isInternal {
+            for (isIPv6, family, icmp) in [(false, "ip", "icmp"), (true, "ip6", "ipv6-icmp")] {
+                let suffix = isIPv6 ? "6" : "4"
+                switch network.mode(isIPv6: isIPv6) {
+                case .nat, .isolated: break
+                case .natUnprotected: into.append("meta nfproto \(isIPv6 ? "ipv6" : "ipv4") accept")
+                case .routed:
+                    into.append("meta nfproto \(isIPv6 ? "ipv6" : "ipv4") meta l4proto \(icmp) accept")
+                    into.append("\(family) daddr . meta l4proto . th dport @routed\(suffix) accept")
+                }
+            }
+        }
+        into.append("drop")
+
+        var leaving: [String] = []
+        for subnet in network.subnets {
+            let mode = network.mode(isIPv6: subnet.isIPv6)
+            guard network.masquerades, !network.isInternal, mode == .nat || mode == .natUnprotected else { continue }
+            let family = subnet.isIPv6 ? "ip6" : "ip"
+            let source = subnet.isIPv6 ? network.hostAddress6 : network.hostAddress4
+            let action = source.map { "snat \(family) to \($0)" } ?? "masquerade"
+            leaving.append("oifname != \(bridge) \(family) saddr \(subnet.network) \(action)")
+        }
+
+        let trusted = ([network.bridge] + network.trustedInterfaces).map(quoted).joined(separator: ", ")
+        let guarded = [
+            "iifname { \(trusted) } return",
+            // The gateway's address is the host's own, and containers of other networks may ask for it
+            // (host.docker.internal).
+            "fib daddr type local return",
+            "ct state established,related return",
+            "drop",
+        ]
+        let out = network.isInternal ? ["oifname != \(bridge) drop"] : []
+        return [("into", into), ("out-of", out), ("leaving", leaving), ("guard", guarded)]
+            .map { "chain inet \(table) \($0)-\(network.bridge) {\n\($1.joined(separator: "\n"))\n}\n" }
+            .map { "add " + $0 }
+            .joined()
+    }
+
+    func removal(of network: FirewallNetwork) -> String {
+        ["into", "out-of", "leaving", "guard"].map { "delete chain inet \(table) \($0)-\(network.bridge)\n" }.joined()
+    }
+
+    /// What a network has in sets and maps.
+    func elements(of network: FirewallNetwork) -> [RulesetElement] {
+        let bridge = quoted(network.bridge)
+        var elements = [
+            RulesetElement(set: "bridges", key: bridge),
+            RulesetElement(set: "hairpins", key: "\(bridge) . \(bridge)"),
+        ]
+        elements += ["into", "out-of", "leaving"].map {
+            RulesetElement(set: $0, key: bridge, value: "jump \($0)-\(network.bridge)")
+        }
+        for subnet in network.subnets {
+            let mode = network.mode(isIPv6: subnet.isIPv6)
+            // An internal network is filtered where packets are forwarded, whichever way they come.
+            guard !network.isInternal, mode == .nat || mode == .isolated else { continue }
+            elements.append(
+                RulesetElement(
+                    set: subnet.isIPv6 ? "guarded6" : "guarded4", key: "\(subnet.network)",
+                    value: "goto guard-\(network.bridge)"))
+        }
+        return elements
+    }
+
+    /// What a published port has in maps: one element, or none where only a relay can carry it.
+    func elements(of port: PublishedPort, on network: FirewallNetwork?) -> [RulesetElement] {
+        if network?.isInternal ?? false { return [] }
+        let suffix = port.containerAddress.isIPv6 ? "6" : "4"
+        let transport = port.transport.rawValue
+        if network?.mode(isIPv6: port.containerAddress.isIPv6) == .routed {
+            let key = "\(port.containerAddress) . \(transport) . \(port.containerPort)"
+            return [RulesetElement(set: "routed\(suffix)", key: key)]
+        }
+        guard port.isTranslated else { return [] }
+        let value = "\(port.containerAddress) . \(port.containerPort)"
+        if port.hostAddress.isUnspecified {
+            return [RulesetElement(set: "published-any\(suffix)", key: "\(transport) . \(port.hostPort)", value: value)]
+        }
+        let key = "\(port.hostAddress) . \(transport) . \(port.hostPort)"
+        return [RulesetElement(set: "published\(suffix)", key: key, value: value)]
+    }
+
+    func elements(of link: FirewallLink) -> [RulesetElement] {
+        guard link.from.isIPv6 == link.to.isIPv6 else { return [] }
+        let key = "\(link.from) . \(link.to) . \(link.transport.rawValue) . \(link.port)"
+        return [RulesetElement(set: link.from.isIPv6 ? "links6" : "links4", key: key)]
+    }
+
+    func addition(of elements: some Collection<RulesetElement>) -> String { commands("add", elements) }
+
+    func removal(of elements: some Collection<RulesetElement>) -> String { commands("delete", elements) }
+
+    /// One command a set, its elements together.
+    private func commands(_ verb: String, _ elements: some Collection<RulesetElement>) -> String {
+        Dictionary(grouping: elements, by: \.set).sorted { $0.key < $1.key }.map { set, elements in
+            let texts = elements.map { $0.value == nil ? $0.key : "\($0.key) : \($0.value!)" }.sorted()
+            return "\(verb) element inet \(table) \(set) { \(texts.joined(separator: ", ")) }\n"
+        }.joined()
+    }
+
+    private func quoted(_ interface: String) -> String { "\"\(interface)\"" }
+}
