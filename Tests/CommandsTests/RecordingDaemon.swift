@@ -39,7 +39,13 @@ final class RecordingDaemon: Sendable {
         startThread { [self] in
             while true {
                 let connection = accept(listener, nil, nil)
-                if connection < 0 { return }
+                if connection < 0 {
+                    if errno == EINTR { continue }
+                    // Closed by the one who accepts: a descriptor closed elsewhere may be another daemon's by the next
+                    // call, whose clients would be taken here.
+                    close(listener)
+                    return
+                }
                 startThread { [self] in
                     serve(connection)
                     close(connection)
@@ -50,7 +56,6 @@ final class RecordingDaemon: Sendable {
 
     func stop() {
         shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
         unlink(socketPath)
     }
 
