@@ -1,3 +1,4 @@
+import Glibc
 import LinuxKernel
 
 /// The kernel's links of one daemon: bridges, and the interfaces of its containers.
@@ -7,55 +8,151 @@ import LinuxKernel
 public final class Links: Sendable {
     /// 8 hex digits that all names carry.
     public let instance: String
+    let socket: NetlinkSocket
 
+    /// Works in the network namespace of the calling thread from here on.
     public init(instance: String) throws(NetworkingError) {
         self.instance = instance
+        do throws(SystemError) {
+            socket = try NetlinkSocket()
+        } catch {
+            throw NetworkingError(.system, "networks can't be set up: \(error)")
+        }
     }
 
-    // MARK: Bridges
+    // MARK: Names
 
-    /// `br<instance><5 hex>`, not taken when it is made.
-    public func newBridgeName() throws(NetworkingError) -> String { "" }
-
-    /// Makes the bridge, or brings one that exists into the shape that the plan says; up afterwards. Forwarding is turned
-    /// on where it is off.
-    /// - Throws: `.conflict` when the name is taken by something that isn't a bridge.
-    public func ensureBridge(_ plan: BridgePlan) throws(NetworkingError) {}
-
-    /// Removes the bridge unless it wasn't made by us (then only the plan's addresses go); no error where it is gone.
-    public func removeBridge(_ plan: BridgePlan) throws(NetworkingError) {}
-
-    /// The kernel forwards packets between interfaces from here on.
-    /// - Throws: a sentence that says what to do, where the host doesn't allow to change it.
-    public func enableForwarding(ipv6: Bool) throws(NetworkingError) {}
-
-    // MARK: Containers
-
-    /// Makes the container's interface, configured and up. Undone where it throws.
-    public func attach(_ plan: EndpointPlan, to sandbox: Sandbox) throws(NetworkingError) -> Attachment {
-        throw NetworkingError(.system, "not yet")
+    /// What the names of links begin with, before the instance.
+    enum NamePrefix: String, CaseIterable {
+        case bridge = "br"
+        case veth = "ve"
+        case ifb = "if"
     }
 
-    /// Removes the interface; no error where it is gone. `sandbox` may be nil where it is gone with its interfaces.
-    public func detach(_ attachment: Attachment, from sandbox: Sandbox?) throws(NetworkingError) {}
+    private static let randomDigits = 5
+    static let maximumNameAttempts = 16
 
-    /// Replaces the interface's limits.
-    public func setRates(
-        _ rates: RateLimits, of attachment: Attachment, in sandbox: Sandbox
-    ) throws(NetworkingError) {}
+    func randomName(_ prefix: NamePrefix) -> String {
+        let digits = String(UInt32.random(in: 0..<(1 << 20)), radix: 16)
+        let zeros = String(repeating: "0", count: Links.randomDigits - digits.utf8.count)
+        return prefix.rawValue + instance + zeros + digits
+    }
 
-    /// Replaces the container's default routes, after networks were connected or disconnected.
-    public func setDefaultRoutes(_ routes: [DefaultRoute], in sandbox: Sandbox) throws(NetworkingError) {}
+    /// The ifb that belongs to the host's end of a veth pair.
+    static func ifbName(_ hostName: String) -> String {
+        NamePrefix.ifb.rawValue + hostName.dropFirst(NamePrefix.veth.rawValue.count)
+    }
+
+    /// What the aliases of our bridges begin with.
+    var aliasPrefix: String { "mycontainer \(instance) " }
+
+    private func isOurs(_ link: Link) -> Bool {
+        let hasName = NamePrefix.allCases.contains { link.name.hasPrefix($0.rawValue + instance) }
+        return hasName && link.name.utf8.count == maximumLinkNameLength
+            || link.alias?.hasPrefix(aliasPrefix) == true
+    }
 
     // MARK: The host
 
     /// Names of the links in the daemon's namespace that carry our instance: bridges, veths, ifbs. What no record names
     /// is to be removed.
-    public func leftovers() throws(NetworkingError) -> [String] { [] }
+    public func leftovers() throws(NetworkingError) -> [String] {
+        try links().filter(isOurs).map(\.name)
+    }
 
     /// Removes a link of the daemon's namespace; no error where it is gone.
-    public func remove(_ name: String) throws(NetworkingError) {}
+    public func remove(_ name: String) throws(NetworkingError) {
+        try sentence("the interface \(name) can't be removed") { () throws(NetlinkError) in
+            try socket.remove([.name(name)])
+        }
+    }
 
     /// The subnets that the host has addresses in or routes to, default routes left out; those on our own bridges too.
-    public func hostNetworks() throws(NetworkingError) -> [HostNetwork] { [] }
+    public func hostNetworks() throws(NetworkingError) -> [HostNetwork] {
+        try sentence("the host's addresses and routes can't be read") { () throws(NetlinkError) in
+            let names = try socket.links().reduce(into: [Int32: String]()) { $0[$1.index] = $1.name }
+            var networks = try socket.addresses().map {
+                HostNetwork(network: $0.address.network, interface: names[$0.index])
+            }
+            for isIPv6 in [false, true] {
+                networks += try socket.routes(ipv6: isIPv6).filter { !$0.isDefault }.map {
+                    HostNetwork(network: $0.destination, interface: $0.index.flatMap { names[$0] })
+                }
+            }
+            return networks.filter { !$0.network.address.isLoopback && !$0.network.address.isLinkLocal }
+        }
+    }
+
+    func links() throws(NetworkingError) -> [Link] {
+        try sentence("the host's interfaces can't be listed") { () throws(NetlinkError) in try socket.links() }
+    }
+
+    func link(_ name: String) throws(NetworkingError) -> Link? {
+        try sentence("the interface \(name) can't be looked at") { () throws(NetlinkError) in
+            try socket.link(.name(name))
+        }
+    }
+}
+
+/// Runs `body`, whose failure becomes a sentence that begins with `beginning`.
+func sentence<Result>(
+    _ beginning: @autoclosure () -> String, _ body: () throws(NetlinkError) -> Result
+) throws(NetworkingError) -> Result {
+    do throws(NetlinkError) {
+        return try body()
+    } catch {
+        throw NetworkingError(error, beginning())
+    }
+}
+
+extension NetworkingError {
+    init(_ error: NetlinkError, _ beginning: String) {
+        let advice: String
+        switch error.errno {
+        case EPERM: advice = "; the daemon needs CAP_NET_ADMIN in its network namespace"
+        case EOPNOTSUPP: advice = "; this kernel lacks it, perhaps as a module that can't be loaded"
+        default: advice = ""
+        }
+        self.init(.system, "\(beginning): \(error.reason)\(advice)")
+    }
+}
+
+extension NetlinkSocket {
+    func links() throws(NetlinkError) -> [Link] {
+        try dump("list interfaces", .listLinks()).compactMap(Link.init)
+    }
+
+    /// nil where there is none.
+    func link(_ reference: LinkReference) throws(NetlinkError) -> Link? {
+        do throws(NetlinkError) {
+            return Link(try get("look at an interface", .getLink(reference)))
+        } catch {
+            if error.errno == ENODEV { return nil }
+            throw error
+        }
+    }
+
+    func addresses() throws(NetlinkError) -> [InterfaceAddress] {
+        try dump("list addresses", .listAddresses()).compactMap(InterfaceAddress.init)
+    }
+
+    func routes(ipv6: Bool) throws(NetlinkError) -> [Route] {
+        do throws(NetlinkError) {
+            return try dump("list routes", .listRoutes(ipv6: ipv6)).compactMap(Route.init)
+        } catch {
+            // Without the ipv6 module there is nobody to ask.
+            if ipv6, error.errno == EOPNOTSUPP || error.errno == EAFNOSUPPORT { return [] }
+            throw error
+        }
+    }
+
+    /// Removes links; those that are gone already don't count.
+    func remove(_ references: [LinkReference]) throws(NetlinkError) {
+        try performAll(references.map { .removeLink($0) }, tolerating: [ENODEV])
+    }
+
+    /// Sends the messages at once and throws the first failure that isn't tolerated.
+    func performAll(_ messages: [NetlinkMessage], tolerating: Set<Int32> = []) throws(NetlinkError) {
+        for case let failure? in try perform(messages) where !tolerating.contains(failure.errno) { throw failure }
+    }
 }

@@ -49,39 +49,61 @@ public protocol SandboxProvider: Sendable {
 public final class Sandbox: Sendable {
     /// `<exec-root>/netns/<16 hex>`: what `config.json` names, and `nsenter --net=` takes.
     public let path: String
-    private let descriptors: Mutex<SandboxDescriptors?>
+    private let open: Mutex<OpenSandbox?>
 
     /// Pins a namespace that was just made at `path`, an absolute path that doesn't exist.
     public init(pinning descriptors: consuming SandboxDescriptors, at path: String) throws(NetworkingError) {
         self.path = path
-        self.descriptors = Mutex(consume descriptors)
+        do throws(SystemError) {
+            try Pin.make(descriptors.namespace.raw, path)
+        } catch {
+            throw NetworkingError(.system, "the network namespace can't be pinned at \(path): \(error.reason)")
+        }
+        open = Mutex(OpenSandbox(descriptors))
     }
 
     /// Opens a namespace that an earlier daemon pinned at `path`.
     public init(path: String, provider: any SandboxProvider) throws(NetworkingError) {
         self.path = path
-        descriptors = Mutex(try provider.open(path: path))
+        open = Mutex(OpenSandbox(try provider.open(path: path)))
     }
 
     /// Duplicates of the sockets on which the container's resolver is served; nil where something in the container had
     /// 127.0.0.11:53 before.
     public func resolverSockets() throws(NetworkingError) -> ResolverSockets? {
-        nil
+        try use { (inside) throws(NetworkingError) in try inside.resolverSockets() }
     }
 
     /// What passed through the container's interfaces, by name, without the loopback.
     public func counters() throws(NetworkingError) -> [String: InterfaceCounters] {
-        [:]
+        try use { (inside) throws(NetworkingError) in try inside.counters() }
     }
 
     /// Closes the descriptors and takes the pin away: the namespace goes with the last process in it. May be called
     /// again; afterwards everything else throws.
     public func remove() throws(NetworkingError) {
+        close()
+        do throws(SystemError) {
+            try Pin.remove(path)
+        } catch {
+            throw NetworkingError(.system, "the network namespace \(path) can't be removed: \(error.reason)")
+        }
     }
 
     /// Closes the descriptors; the namespace stays pinned for the next daemon.
     public func close() {
-        descriptors.withLock { $0 = nil }
+        open.withLock { $0 = nil }
+    }
+
+    func use<Value: ~Copyable>(
+        _ body: (borrowing OpenSandbox) throws(NetworkingError) -> Value
+    ) throws(NetworkingError) -> Value {
+        try open.withLock { (state) throws(NetworkingError) in
+            guard state != nil else {
+                throw NetworkingError(.notFound, "the container's network namespace \(path) was removed")
+            }
+            return try body(state!)
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+import Glibc
 import LinuxKernel
 import Synchronization
 
@@ -5,21 +6,97 @@ import Synchronization
 ///
 /// What is ready isn't pinned: it goes with the daemon, however that ends.
 public final class SandboxPool: Sendable {
+    private let provider: any SandboxProvider
+    private let directory: String
+    private let executor: any TaskExecutor
+    private let state: Mutex<State>
+
+    private struct State {
+        /// How many are kept ready.
+        var wanted: Int
+        var ready: [ReadySandbox] = []
+        var isRefilling = false
+    }
+
+    /// Holds descriptors, which an array can't.
+    private final class ReadySandbox: Sendable {
+        private let descriptors: Mutex<SandboxDescriptors?>
+        init(_ descriptors: consuming SandboxDescriptors) { self.descriptors = Mutex(consume descriptors) }
+        func take() -> SandboxDescriptors? { descriptors.withLock { $0.take() } }
+    }
+
     /// - Parameters:
     ///   - directory: where sandboxes are pinned, `<exec-root>/netns`; made where it doesn't exist.
     ///   - ready: how many are kept ready; 0: each is made when it is asked for.
     ///   - executor: where more are made; its threads may block.
     public init(provider: any SandboxProvider, directory: String, ready: Int, executor: any TaskExecutor) {
+        self.provider = provider
+        self.directory = directory
+        self.executor = executor
+        state = Mutex(State(wanted: ready))
+        mkdir(directory, 0o700)
+        refill()
     }
 
     /// A fresh sandbox, pinned. Blocks its thread for a millisecond when none is ready.
     public func take() async throws(NetworkingError) -> Sandbox {
-        throw NetworkingError(.system, "not yet")
+        let ready = state.withLock { $0.ready.popLast() }
+        refill()
+        let descriptors: SandboxDescriptors
+        if let ready, let taken = ready.take() {
+            descriptors = taken
+        } else {
+            descriptors = try provider.make()
+        }
+        let digits = String(UInt64.random(in: 0...UInt64.max), radix: 16)
+        let name = String(repeating: "0", count: 16 - digits.utf8.count) + digits
+        return try Sandbox(pinning: descriptors, at: "\(directory)/\(name)")
     }
 
     /// Lets go of those that are ready; from here on each is made when it is asked for.
-    public func drain() {}
+    public func drain() {
+        state.withLock { state in
+            state.wanted = 0
+            state.ready = []
+        }
+    }
 
     /// Removes every pin in the directory that isn't among `known`: those of containers that no record names.
-    public func removeLeftovers(except known: Set<String>) throws(NetworkingError) {}
+    public func removeLeftovers(except known: Set<String>) throws(NetworkingError) {
+        guard let listing = opendir(directory) else { return }
+        defer { closedir(listing) }
+        while let entry = readdir(listing) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            let path = "\(directory)/\(name)"
+            if name == "." || name == ".." || known.contains(path) { continue }
+            do throws(SystemError) {
+                try Pin.remove(path)
+            } catch {
+                throw NetworkingError(.system, "the network namespace \(path) can't be removed: \(error.reason)")
+            }
+        }
+    }
+
+    private var isShort: Bool { state.withLock { $0.ready.count < $0.wanted } }
+
+    /// Makes what is missing, elsewhere. One at a time: namespaces are made under one lock of the kernel's anyway.
+    private func refill() {
+        let isMine = state.withLock { state in
+            guard !state.isRefilling, state.ready.count < state.wanted else { return false }
+            state.isRefilling = true
+            return true
+        }
+        guard isMine else { return }
+        Task.detached(executorPreference: executor) { [self] in
+            while isShort {
+                // Whoever takes one next is told why it can't be made.
+                guard let made = try? provider.make() else { break }
+                let ready = ReadySandbox(made)
+                state.withLock { if $0.wanted > 0 { $0.ready.append(ready) } }
+            }
+            state.withLock { $0.isRefilling = false }
+        }
+    }
 }

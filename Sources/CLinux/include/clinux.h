@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "clinux_files.h"
+#include "clinux_netlink.h"
 
 // Processes and namespaces.
 
