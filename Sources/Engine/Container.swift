@@ -21,6 +21,8 @@ final class Container: Sendable {
         var execs: [String: ExecSession] = [:]
         /// The pending automatic restart.
         var restart: Task<Void, Never>?
+        /// Runs the health checks of the run in progress.
+        var healthChecks: Task<Void, Never>?
         var removed = false
     }
 
@@ -139,6 +141,17 @@ final class Container: Sendable {
             let previous = state.restart
             state.restart = task
             return previous
+        }
+        previous?.cancel()
+    }
+
+    // MARK: Health
+
+    /// Replaces what checks the container's health; nil ends the checks.
+    func setHealthChecks(_ task: Task<Void, Never>?) {
+        let previous = state.withLock { state in
+            defer { state.healthChecks = task }
+            return state.healthChecks
         }
         previous?.cancel()
     }

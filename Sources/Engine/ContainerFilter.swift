@@ -72,7 +72,8 @@ struct ContainerFilter: Sendable {
             guard case .exited(let exit) = record.lifecycle, exitCodes.contains(exit.exitCode) else { return false }
         }
         guard filters.matchesExactly("status", record.lifecycle.status), filters.matchesPrefix("id", record.id),
-            filters.matchesLabels("label", record.config.labels ?? [:]), filters.matchesExactly("health", "none")
+            filters.matchesLabels("label", record.config.labels ?? [:]),
+            filters.matchesExactly("health", record.status.health?.state.rawValue ?? "none")
         else { return false }
         let names = filters["name"]
         guard names.isEmpty || names.contains(where: { NamePattern.matches($0, record.name) }) else { return false }

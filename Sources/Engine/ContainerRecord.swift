@@ -47,6 +47,8 @@ struct ContainerRecord: Sendable {
         var endedUnseen = false
         /// When the last run ended, 0 if never.
         var finishedAt: Int64 = 0
+        /// nil where no check was ever due.
+        var health: HealthStatus?
     }
 
     var shortID: String { Identifier.short(id) }

@@ -32,7 +32,7 @@ extension Engine {
         summary.created = record.document.created / 1_000_000_000
         summary.labels = record.config.labels ?? [:]
         summary.state = record.lifecycle.status
-        summary.status = StatusText.describe(record.lifecycle, now: now)
+        summary.status = StatusText.describe(record.lifecycle, health: record.status.health?.state, now: now)
         summary.hostConfig.networkMode = record.hostConfig.networkMode
         summary.hostConfig.annotations = record.hostConfig.annotations
         var networks = ContainerSummary.NetworkSettingsSummary()
@@ -157,16 +157,19 @@ extension Engine {
         state.error = lifecycle.errorMessage
         state.startedAt = Timestamp.format(lifecycle.startedAt)
         state.finishedAt = Timestamp.format(record.status.finishedAt)
+        state.health = record.status.health.map(Health.init)
         return state
     }
 }
 
 /// `ps`' STATUS column.
 enum StatusText {
-    static func describe(_ lifecycle: Lifecycle, now: Int64) -> String {
+    static func describe(_ lifecycle: Lifecycle, health: HealthStatus.State? = nil, now: Int64) -> String {
         switch lifecycle {
         case .created, .starting: return "Created"
-        case .running(let run): return "Up " + elapsed(now - run.startedAt)
+        case .running(let run):
+            let suffix = health.map { $0 == .starting ? " (health: starting)" : " (\($0.rawValue))" }
+            return "Up " + elapsed(now - run.startedAt) + (suffix ?? "")
         case .paused(let run): return "Up " + elapsed(now - run.startedAt) + " (Paused)"
         case .restarting(let exit):
             return "Restarting (\(exit.exitCode)) " + elapsed(now - exit.finishedAt) + " ago"

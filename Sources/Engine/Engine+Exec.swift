@@ -97,8 +97,9 @@ extension Engine {
         }
     }
 
-    private func monitorExec(
-        _ record: ContainerRecord, _ exec: ExecSession, detach: Bool, size: (width: UInt16, height: UInt16)?
+    func monitorExec(
+        _ record: ContainerRecord, _ exec: ExecSession, detach: Bool, size: (width: UInt16, height: UInt16)?,
+        check: MonitorRequest.Check? = nil
     ) throws -> MonitorRequest.Exec {
         let request = exec.request
         var process = RuntimeSpec.Process()
@@ -130,12 +131,15 @@ extension Engine {
                 stdin: !detach && request.attachStdin, stdout: !detach && request.attachStdout,
                 stderr: !detach && request.attachStderr),
             user: user.isEmpty ? "0" : user, groups: host.groupAdd,
-            exitRecordPath: "\(paths.bundle(record.id))/exec-\(exec.id).json", unconfined: privileged)
+            exitRecordPath: "\(paths.bundle(record.id))/exec-\(exec.id).json", unconfined: privileged, check: check)
     }
 
-    func execExited(_ container: Container, _ id: String, _ record: ExitRecord) {
+    func execExited(
+        _ container: Container, _ id: String, _ record: ExitRecord, _ check: MonitorMessage.CheckOutcome?
+    ) {
         guard let exec = container.execs[id] else { return }
-        exec.ended(exitCode: record.exitCode)
+        exec.ended(exitCode: record.exitCode, check: check)
+        if check != nil { container.removeExec(id) }
         unlink("\(paths.bundle(container.id))/exec-\(id).json")
         post(container.record, "exec_die", extra: ["execID": id, "exitCode": String(record.exitCode)])
     }

@@ -238,6 +238,7 @@ enum ImageConversion {
         config.labels = image.labels
         config.stopSignal = image.stopSignal ?? ""
         config.argsEscaped = image.argsEscaped ?? false
+        config.healthcheck = image.healthcheck.map(HealthConfig.init)
         config.onBuild = image.onBuild
         config.shell = image.shell?.values
         return config

@@ -115,7 +115,7 @@ extension Engine {
     }
 
     /// SIGKILL, by the monitor; if that doesn't answer, by the cgroup. A frozen container dies too.
-    private func kill(_ container: Container) async {
+    func kill(_ container: Container) async {
         let group = try? ContainerCgroup(layout: cgroups, path: cgroupParent.path(of: container.id))
         do {
             try await send(SIGKILL, to: container)
@@ -145,6 +145,7 @@ extension Engine {
                 container.update { record in
                     if case .running(let run) = record.status.lifecycle { record.status.lifecycle = .paused(run) }
                 }
+                container.setHealthChecks(nil)
                 self.persistStatus(container)
                 self.post(container.record, "pause")
             }
@@ -169,6 +170,7 @@ extension Engine {
                 if case .paused(let run) = record.status.lifecycle { record.status.lifecycle = .running(run) }
             }
             self.persistStatus(container)
+            self.checkHealth(container)
         }
     }
 

@@ -180,6 +180,7 @@ extension Engine {
             container.add(exec)
         }
         persistStatus(container)
+        checkHealth(container)
     }
 
     /// Bundles and cgroups of containers that don't run.

@@ -22,13 +22,25 @@ extension Engine {
                     : "container is running: stop the container before removing or force remove"
                 throw EngineError.conflict("cannot remove container \"/\(container.record.name)\": \(what)")
             }
-            container.update { $0.status.stoppedByUser = true }
-            container.setRestart(nil)
-            if lifecycle.isRunning { try await killContainer(container.id, signal: nil) }
         }
         try await container.queue.run {
             if container.isRemoved { return }
+            if force, container.lifecycle.isRunning || container.lifecycle.isRestarting {
+                // Under the queue: nobody who restarts it comes between the kill and the removal.
+                container.update { $0.status.stoppedByUser = true }
+                container.setRestart(nil)
+                if container.lifecycle.isRunning { try await self.killIfRunning(container) }
+            }
             try await self.removeHoldingQueue(container, volumes: volumes)
+        }
+    }
+
+    private func killIfRunning(_ container: Container) async throws {
+        do {
+            try await killContainer(container.id, signal: nil)
+        } catch let error as EngineError where error.kind == .conflict {
+            // It has ended by itself.
+            if container.lifecycle.isRunning { throw error }
         }
     }
 

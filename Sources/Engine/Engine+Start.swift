@@ -43,6 +43,7 @@ extension Engine {
         container.update { record in
             record.status.lifecycle = .starting(since: Clock.wall())
             record.status.stoppedByUser = false
+            record.status.health = HealthCheck(record.config).map { _ in HealthStatus(after: record.status.health) }
             if !isAutomatic {
                 record.status.restartCount = 0
                 record.status.backoff = RestartBackoff()
@@ -61,6 +62,7 @@ extension Engine {
             if isNews {
                 post(record, "start", time: run.startedAt)
                 persistStatus(container)
+                checkHealth(container, since: Clock.monotonic())
             }
         } catch {
             try await startFailed(container, error)

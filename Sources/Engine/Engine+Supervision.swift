@@ -38,7 +38,7 @@ extension Engine {
     }
 
     func monitorClient(_ channel: consuming MonitorChannel, of container: Container) -> MonitorClient {
-        MonitorClient(channel) { [weak self] id, record in self?.execExited(container, id, record) }
+        MonitorClient(channel) { [weak self] id, record, check in self?.execExited(container, id, record, check) }
     }
 
     /// The monitor closes its socket a moment before it ends, so this does not wait for long.
@@ -119,6 +119,7 @@ extension Engine {
         }
         guard let decision else { return }
         if startIsNews { post(container.record, "start", time: record.startedAt) }
+        container.setHealthChecks(nil)
         for exec in container.takeExecs() { exec.containerEnded() }
         let duration = max(0, (record.finishedAt - record.startedAt) / 1_000_000_000)
         post(

@@ -106,7 +106,10 @@ public final class Engine: Sendable {
                 }
             }
         }
-        for container in registry.all { container.setRestart(nil) }
+        for container in registry.all {
+            container.setRestart(nil)
+            container.setHealthChecks(nil)
+        }
         await eventBus.flush()
         eventBus.close()
         reader.stop()

@@ -12,6 +12,8 @@ final class ExecSession: Sendable {
         var status: Status = .created
         var pid: Int32 = 0
         var exitCode: Int32?
+        var check: MonitorMessage.CheckOutcome?
+        var waiting: CheckedContinuation<Void, Never>?
     }
 
     enum Status: Sendable { case created, starting, running, ended }
@@ -46,12 +48,30 @@ final class ExecSession: Sendable {
         }
     }
 
-    func ended(exitCode: Int32) {
-        state.withLock { state in
+    /// `check` is what a health check brought.
+    func ended(exitCode: Int32, check: MonitorMessage.CheckOutcome? = nil) {
+        let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in
             state.status = .ended
             state.pid = 0
             state.exitCode = exitCode
+            state.check = check
+            defer { state.waiting = nil }
+            return state.waiting
         }
+        waiting?.resume()
+    }
+
+    /// What a health check brought; to be asked for by one. nil where the container ended first.
+    func checkOutcome() async -> MonitorMessage.CheckOutcome? {
+        await withCheckedContinuation { continuation in
+            let over = state.withLock { state in
+                if state.status == .ended { return true }
+                state.waiting = continuation
+                return false
+            }
+            if over { continuation.resume() }
+        }
+        return state.withLock { $0.check }
     }
 
     /// The container's end is the end of all that runs in it.

@@ -75,6 +75,10 @@ public struct HealthConfig: WireObject {
     /// Consecutive failures until a container is unhealthy.
     public var retries = 0
 
+    /// The label that says what is done with a container that becomes unhealthy: `none`, `kill`, `restart` or `stop`.
+    /// Docker has no such thing; a label reaches the daemon from every client.
+    public static let onFailureLabel = "mycontainer.health-on-failure"
+
     public init() {}
 
     public static let fields = Fields<Self> {

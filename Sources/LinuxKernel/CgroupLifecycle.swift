@@ -15,7 +15,9 @@ extension ContainerCgroup {
 
     public func thaw(timeout: Int64 = 10_000_000_000) throws(CgroupError) { try setFrozen(false, timeout) }
 
-    public var isFrozen: Bool { event("frozen", in: CgroupFile.read(unifiedDirectory + "/cgroup.events") ?? "") == 1 }
+    public var isFrozen: Bool {
+        Self.event("frozen", in: CgroupFile.read(unifiedDirectory + "/cgroup.events") ?? "") == 1
+    }
 
     private func setFrozen(_ frozen: Bool, _ timeout: Int64) throws(CgroupError) {
         let verb = frozen ? "freeze" : "thaw"
@@ -87,7 +89,7 @@ extension ContainerCgroup {
         return names
     }
 
-    private func event(_ key: String, in text: String) -> Int? {
+    private static func event(_ key: String, in text: String) -> Int? {
         for line in text.lines where line.hasPrefix(key + " ") {
             return Int(line.dropFirst(key.utf8.count + 1))
         }
@@ -97,7 +99,13 @@ extension ContainerCgroup {
     /// Waits for a key of `cgroup.events`; the kernel wakes pollers with POLLPRI when the file changes.
     /// - Returns: false after `timeout` nanoseconds.
     private func wait(for key: String, toBe value: Int, _ timeout: Int64) throws(CgroupError) -> Bool {
-        let file = unifiedDirectory + "/cgroup.events"
+        try Self.wait(in: unifiedDirectory, for: key, toBe: value, timeout)
+    }
+
+    static func wait(
+        in directory: String, for key: String, toBe value: Int, _ timeout: Int64
+    ) throws(CgroupError) -> Bool {
+        let file = directory + "/cgroup.events"
         let descriptor = open(file, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             if errno == ENOENT { return true }
@@ -110,7 +118,7 @@ extension ContainerCgroup {
             let count = pread(descriptor, &buffer, buffer.count, 0)
             // ENODEV: the group was removed by another.
             if count < 0 { return true }
-            if event(key, in: String(decoding: buffer[..<count], as: UTF8.self)) == value { return true }
+            if Self.event(key, in: String(decoding: buffer[..<count], as: UTF8.self)) == value { return true }
             let left = deadline - Self.monotonic()
             guard left > 0 else { return false }
             var poller = pollfd(fd: descriptor, events: Int16(POLLPRI), revents: 0)
@@ -133,10 +141,10 @@ extension ContainerCgroup {
         let file = placement.version == .v1 ? "/memory.oom_control" : "/memory.events"
         let directory = placement.mountPoint + path
         let text = CgroupFile.read(directory + file) ?? ""
-        guard placement.version == .v1 else { return UInt64(event("oom_kill", in: text) ?? 0) }
+        guard placement.version == .v1 else { return UInt64(Self.event("oom_kill", in: text) ?? 0) }
         // v1 counts each group for itself; a container may have made some.
         return Self.descendants(directory).reduce(0) { sum, directory in
-            sum + UInt64(event("oom_kill", in: CgroupFile.read(directory + file) ?? "") ?? 0)
+            sum + UInt64(Self.event("oom_kill", in: CgroupFile.read(directory + file) ?? "") ?? 0)
         }
     }
 

@@ -68,10 +68,12 @@ public struct MonitorRequest: Codable, Sendable {
         public var exitRecordPath: String
         /// Run without the container's seccomp filter (`--privileged`).
         public var unconfined: Bool
+        /// It is a health check: its output comes with the event of its end, and its time is limited.
+        public var check: Check?
 
         public init(
             id: String, process: RuntimeSpec.Process, attach: Attach, user: String? = nil, groups: [String]? = nil,
-            exitRecordPath: String, unconfined: Bool = false
+            exitRecordPath: String, unconfined: Bool = false, check: Check? = nil
         ) {
             self.id = id
             self.process = process
@@ -80,6 +82,20 @@ public struct MonitorRequest: Codable, Sendable {
             self.groups = groups
             self.exitRecordPath = exitRecordPath
             self.unconfined = unconfined
+            self.check = check
+        }
+    }
+
+    /// What is special about a health check. The monitor keeps the time, so that a check ends even where no daemon lives.
+    public struct Check: Codable, Sendable {
+        /// Nanoseconds after which the process is killed with everything that it started.
+        public var timeout: Int64
+        /// Bytes of output (both streams) that are kept.
+        public var maximumOutput: Int
+
+        public init(timeout: Int64, maximumOutput: Int) {
+            self.timeout = timeout
+            self.maximumOutput = maximumOutput
         }
     }
 
@@ -103,11 +119,26 @@ public struct MonitorMessage: Codable, Sendable {
         case rootfs
         case failed(StartFailure)
         // Events.
-        case execExited(id: String, ExitRecord)
+        case execExited(id: String, ExitRecord, check: CheckOutcome?)
         /// The kernel killed something for memory; the container may go on.
         case outOfMemory
         /// The user's process ended, output is flushed, the record is on disk, cgroup and monitor are about to go.
         case exited(ExitRecord)
+    }
+
+    /// What a health check brought beside its exit code.
+    public struct CheckOutcome: Codable, Sendable {
+        public var timedOut: Bool
+        /// The beginning of what it printed.
+        public var output: String
+        /// Whether there was more.
+        public var isCut: Bool
+
+        public init(timedOut: Bool, output: String, isCut: Bool) {
+            self.timedOut = timedOut
+            self.output = output
+            self.isCut = isCut
+        }
     }
 
     /// What a daemon learns when it (re)connects.

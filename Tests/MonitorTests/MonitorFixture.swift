@@ -277,7 +277,7 @@ final class TestContainer {
     func execCode(_ id: String) throws -> Int32 {
         while true {
             for (index, event) in events.enumerated() {
-                if case .execExited(id, let record) = event {
+                if case .execExited(id, let record, _) = event {
                     events.remove(at: index)
                     let written = try JSONDecoder().decode(
                         ExitRecord.self, from: Data(contentsOf: URL(filePath: "\(bundle)/exec-\(id).json")))

@@ -125,6 +125,9 @@ enum ContainerFlags {
         "health-start-period", "Time to initialize before failures count (ms|s|m|h)")
     static let healthStartInterval = Flag.duration(
         "health-start-interval", "Time between running the check during the start period (ms|s|m|h)")
+    static let healthOnFailure = Flag.string(
+        "health-on-failure", "What to do once the container is unhealthy (none|kill|restart|stop)"
+    ).completed(by: .words(["none", "kill", "restart", "stop"]))
     static let noHealthcheck = Flag.toggle("no-healthcheck", "Disable any container-specified HEALTHCHECK")
 
     /// What `create` has beside the limits; `run` adds its own.
@@ -132,9 +135,10 @@ enum ContainerFlags {
         addHost.option, annotation.option, attach.option, capAdd.option, capDrop.option, cgroupParent.option,
         cgroupNamespace.option, cidfile.option, device.option, deviceRule.option, dns.option, dnsOption.option,
         dnsSearch.option, domainname.option, entrypoint.option, env.option, envFile.option, expose.option,
-        gpus.option, groupAdd.option, healthCommand.option, healthInterval.option, healthRetries.option,
-        healthStartInterval.option, healthStartPeriod.option, healthTimeout.option, hostname.option,
-        initProcess.option, interactive.option, ipv4.option, ipv6.option, ipc.option, isolation.option, label.option,
+        gpus.option, groupAdd.option, healthCommand.option, healthInterval.option,
+        healthOnFailure.option, healthRetries.option, healthStartInterval.option, healthStartPeriod.option,
+        healthTimeout.option, hostname.option, initProcess.option, interactive.option, ipv4.option, ipv6.option,
+        ipc.option, isolation.option, label.option,
         labelFile.option, link.option, linkLocal.option, logDriver.option, logOption.option, macAddress.option,
         mount.option, name.option, network.option, networkAlias.option, noHealthcheck.option, oomScoreAdjust.option,
         pid.option, privileged.option, publish.option, publishAll.option, readOnly.option, restart.option,

@@ -69,6 +69,10 @@ struct ContainerRequest {
             }
         }
         config.labels = dictionary(labels + arguments[Flags.label])
+        let action = arguments[Flags.healthOnFailure]
+        if !action.isEmpty {
+            config.labels = (config.labels ?? [:]).merging([HealthConfig.onFailureLabel: action]) { $1 }
+        }
         return config
     }
 

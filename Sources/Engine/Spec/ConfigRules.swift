@@ -31,6 +31,21 @@ enum ConfigRules {
         config.volumes = volumes.isEmpty ? nil : volumes
         if config.stopSignal.isEmpty { config.stopSignal = image.stopSignal ?? "" }
         if config.shell == nil { config.shell = image.shell?.values }
+        config.healthcheck = merge(config.healthcheck, over: image.healthcheck)
+        return config
+    }
+
+    /// What a request leaves open of its health check is the image's.
+    private static func merge(
+        _ own: HealthConfig?, over image: OCI.ImageConfig.Healthcheck?
+    ) -> HealthConfig? {
+        guard let image = image.map(HealthConfig.init) else { return own }
+        guard var config = own else { return image }
+        if config.test?.isEmpty ?? true { config.test = image.test }
+        for path in [\HealthConfig.interval, \.timeout, \.startPeriod, \.startInterval, \.retries]
+        where config[keyPath: path] == 0 {
+            config[keyPath: path] = image[keyPath: path]
+        }
         return config
     }
 
@@ -71,6 +86,7 @@ enum ConfigRules {
             throw .invalid("invalid user \"\(config.user)\": it is a name or number, or user:group")
         }
         try validateHealth(config.healthcheck)
+        if let action = config.labels?[HealthAction.label] { _ = try HealthAction(parsing: action) }
     }
 
     private static func isHostname(_ text: String) -> Bool {
@@ -138,8 +154,9 @@ enum ConfigRules {
         try Sysctls.validate(
             host.sysctls ?? [:], hostNetwork: modes.network == .host, hostIPC: modes.ipc == .host,
             hostUTS: modes.uts == .host)
-        if config.healthcheck?.test?.first.map({ $0 != "NONE" }) ?? false {
-            warnings.append("Health checks are not run yet: the container will have no health status.")
+        if let test = config.healthcheck?.test?.first, !["CMD", "CMD-SHELL", "NONE"].contains(test) {
+            warnings.append(
+                "The health check is not run: its kind is '\(test)', and only CMD, CMD-SHELL and NONE are known.")
         }
         return warnings
     }

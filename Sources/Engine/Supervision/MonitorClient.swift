@@ -27,13 +27,16 @@ final class MonitorClient: Sendable {
     private let eventSource: AsyncStream<MonitorMessage.Body>.Continuation
     private let channel: MonitorChannel
     private let state = Mutex(State())
-    private let execEnded: @Sendable (String, ExitRecord) -> Void
+    private let execEnded: @Sendable (String, ExitRecord, MonitorMessage.CheckOutcome?) -> Void
 
     var rawDescriptor: Int32 { channel.rawDescriptor }
 
     /// - Parameter execEnded: called on the reader's thread as soon as an exec's end is known, before any reply that
     ///   the monitor sent after it is delivered. It must not block.
-    init(_ channel: consuming MonitorChannel, execEnded: @escaping @Sendable (String, ExitRecord) -> Void) {
+    init(
+        _ channel: consuming MonitorChannel,
+        execEnded: @escaping @Sendable (String, ExitRecord, MonitorMessage.CheckOutcome?) -> Void
+    ) {
         self.channel = channel
         self.execEnded = execEnded
         (events, eventSource) = AsyncStream.makeStream(of: MonitorMessage.Body.self)
@@ -103,8 +106,8 @@ final class MonitorClient: Sendable {
 
     private func dispatch(_ message: MonitorMessage, _ descriptor: OwnedDescriptor?) {
         guard message.sequence != 0 else {
-            if case .execExited(let id, let record) = message.body {
-                execEnded(id, record)
+            if case .execExited(let id, let record, let check) = message.body {
+                execEnded(id, record, check)
                 return
             }
             eventSource.yield(message.body)

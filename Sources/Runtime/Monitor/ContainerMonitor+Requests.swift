@@ -150,9 +150,12 @@ extension ContainerMonitor {
                 UInt16(clamping: exec.process.consoleSize?.height ?? 0)
             ),
             openInput: attached && exec.attach.stdin, inputEndsWithClient: true,
-            discardsOutput: !(attached && (exec.attach.stdout || exec.attach.stderr)))
+            discardsOutput: exec.check == nil && !(attached && (exec.attach.stdout || exec.attach.stderr)))
         var record: ExitRecordFile? = try at("exec", "cannot prepare the exec") { () throws(SystemError) in
             try ExitRecordFile(path: exec.exitRecordPath)
+        }
+        let check = try exec.check.map { limits throws(StartFailure) in
+            try HealthCheckProcess(loop: loop, limits: limits, id: exec.id, cgroup: container.cgroup, output: output)
         }
         let client = attached ? try self.client(exec.attach, descriptor, framed: !terminal) : nil
         if let client { _ = streams.add(client) }
@@ -163,7 +166,7 @@ extension ContainerMonitor {
             }
             let time = MonitorClock.realtime()
             var started: StartedProcess? = try container.exec(
-                exec, spec: spec, stdio: stdio, seccomp: try seccompFilter())
+                exec, spec: spec, stdio: stdio, seccomp: try seccompFilter(), subgroup: check?.group)
             let session = try at("exec", "cannot watch the process") { () throws(SystemError) in
                 var process = started.take()!
                 try streams.begin(terminal: process.terminal.take())
@@ -172,18 +175,20 @@ extension ContainerMonitor {
                     record: record.take()!)
             }
             execs[exec.id] = session
-            session.finished = { record in self.execFinished(session, record) }
+            session.finished = { record in self.execFinished(session, record, check) }
+            check?.begin()
             return (session.pid, time)
         } catch {
             output.finish()
+            check?.abandon()
             record.take()?.abandon()
             throw error
         }
     }
 
-    private func execFinished(_ session: ExecSession, _ record: ExitRecord) {
+    private func execFinished(_ session: ExecSession, _ record: ExitRecord, _ check: HealthCheckProcess?) {
         execs[session.id] = nil
-        broadcast(.execExited(id: session.id, record))
+        broadcast(.execExited(id: session.id, record, check: check?.finish()))
         let output = session.streams.output
         lingering.append(contentsOf: output.clients)
         output.clientClosed = {

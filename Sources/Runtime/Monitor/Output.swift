@@ -36,6 +36,8 @@ final class Output {
     var ended: (() -> Void)?
     /// A client was closed.
     var clientClosed: (() -> Void)?
+    /// Sees everything that is printed.
+    var capture: ((UnsafeRawBufferPointer) -> Void)?
 
     init(loop: EventLoop, framed: Bool, cutOffTime: Int64, log: consuming LogWriter? = nil) {
         self.loop = loop
@@ -117,6 +119,7 @@ final class Output {
     private func distribute(_ bytes: UnsafeRawBufferPointer, _ stream: LogStream) {
         log?.append(bytes, stream: stream, at: MonitorClock.realtime())
         reportLogProblem()
+        capture?(bytes)
         for client in clients {
             client.send(bytes, stream: stream.rawValue, cutOffAfter: processEnded ? nil : cutOffTime)
         }

@@ -67,9 +67,10 @@ final class RunningContainer {
     }
 
     func exec(
-        _ exec: MonitorRequest.Exec, spec: RuntimeSpec, stdio: Stdio, seccomp: SeccompFilter?
+        _ exec: MonitorRequest.Exec, spec: RuntimeSpec, stdio: Stdio, seccomp: SeccompFilter?,
+        subgroup: CgroupSubgroup? = nil
     ) throws(StartFailure) -> StartedProcess {
-        let handle = try CgroupHandle(cgroup)
+        let handle = try CgroupHandle(cgroup, subgroup: subgroup)
         return try ContainerProcess.exec(
             ContainerEntry(
                 process: exec.process, spec: spec, target: pidfd.raw, targetPid: pid, cgroup: handle.placement,

@@ -49,12 +49,15 @@ public struct CgroupHandle: ~Copyable, Sendable {
     public let placement: CgroupPlacement
     private let descriptors: DescriptorSet
 
-    public init(_ cgroup: ContainerCgroup) throws(StartFailure) {
+    /// `subgroup` is a group of the v2 hierarchy below the container's to place processes in; v1 has no such group.
+    public init(_ cgroup: ContainerCgroup, subgroup: CgroupSubgroup? = nil) throws(StartFailure) {
         var descriptors = DescriptorSet()
         var unified: Int32 = -1
         if cgroup.layout.unifiedMountPoint != nil {
-            do {
-                unified = descriptors.adopt(try cgroup.openDirectory())
+            do throws(CgroupError) {
+                let directory =
+                    if let subgroup { try subgroup.openDirectory() } else { try cgroup.openDirectory() }
+                unified = descriptors.adopt(directory)
             } catch {
                 throw StartFailure(stage: "cgroup", errno: error.errno, message: error.message)
             }
