@@ -68,10 +68,13 @@ struct OpenSandbox: ~Copyable {
         if plan.addresses.contains(where: \.isIPv6) { try enableIPv6(name) }
         try sentence("the interface \(name) can't be configured") { () throws(NetlinkError) in
             guard let link = try netlink.link(.name(name)) else { throw NetlinkError("find \(name)", errno: ENODEV) }
+            // Neighbours may know the address with the MAC address of who had it before.
+            var announcing = LinkChange()
+            announcing.announcesAddresses = true
             var up = LinkChange()
             up.isUp = true
-            var messages: [NetlinkMessage] = [.changeLink(.index(link.index), up)]
-            messages += plan.addresses.map { .addAddress($0, index: link.index) }
+            var messages: [NetlinkMessage] = plan.addresses.map { .addAddress($0, index: link.index) }
+            messages += [.changeLink(.index(link.index), announcing), .changeLink(.index(link.index), up)]
             messages += plan.routes.map { .setRoute(to: $0.destination, via: $0.gateway, index: link.index) }
             for gateway in plan.gateways {
                 messages += defaultRoute(gateway, index: link.index, addresses: plan.addresses)

@@ -110,22 +110,6 @@ extension NetlinkMessage {
             family: ipv6 ? AF_INET6 : AF_INET, prefixLength: 0, table: 0, origin: 0, scope: 0, type: 0)
         return message
     }
-
-    /// Tells the kernel which station has an address, so that nobody needs to ask.
-    public static func setNeighbour(_ address: IPAddress, mac: MACAddress, index: Int32) -> NetlinkMessage {
-        var message = NetlinkMessage(type: RTM_NEWNEIGH, flags: NLM_F_CREATE | NLM_F_REPLACE)
-        // struct ndmsg: family, padding, index, state, flags, type.
-        message.append(UInt8(address.isIPv6 ? AF_INET6 : AF_INET))
-        message.append(UInt8(0))
-        message.append(UInt16(0))
-        message.append(index)
-        message.append(UInt16(NUD_REACHABLE))
-        message.append(UInt8(0))
-        message.append(UInt8(0))
-        message.attribute(Int(NDA_DST), address.bytes)
-        message.attribute(Int(NDA_LLADDR), mac.bytes)
-        return message
-    }
 }
 
 extension InterfaceAddress {

@@ -48,6 +48,8 @@ public struct LinkChange: Sendable {
     public var makesIPv6Address: Bool?
     /// Packets from and to 127.0.0.0/8 are routed over the link (ip-sysctl, `route_localnet`).
     public var routesLoopback: Bool?
+    /// The neighbours are told of the link's IPv4 addresses when it is set up (ip-sysctl, `arp_notify`).
+    public var announcesAddresses: Bool?
     /// A bridge port sends frames also back where they came from.
     public var hairpin: Bool?
     /// A bridge port reaches no other isolated port.
@@ -172,13 +174,6 @@ extension NetlinkMessage {
         make(name) { $0.kind("ifb") }
     }
 
-    public static func makeDummy(name: String, mtu: Int? = nil) -> NetlinkMessage {
-        make(name) {
-            if let mtu { $0.attribute(IFLA_MTU, UInt32(mtu)) }
-            $0.kind("dummy")
-        }
-    }
-
     // MARK: Existing links
 
     public static func changeLink(_ link: LinkReference, _ change: LinkChange) -> NetlinkMessage {
@@ -205,23 +200,28 @@ extension NetlinkMessage {
     }
 
     private mutating func appendFamilySettings(_ change: LinkChange) {
-        guard change.makesIPv6Address != nil || change.routesLoopback != nil else { return }
+        let ipv4: [(setting: Int, value: Bool)] = [
+            (NetlinkMessage.routeLocalnet, change.routesLoopback),
+            (NetlinkMessage.arpNotify, change.announcesAddresses),
+        ].compactMap { setting, value in value.map { (setting, $0) } }
+        guard change.makesIPv6Address != nil || !ipv4.isEmpty else { return }
         nested(IFLA_AF_SPEC) {
             if let makes = change.makesIPv6Address {
                 let mode = makes ? IN6_ADDR_GEN_MODE_EUI64 : IN6_ADDR_GEN_MODE_NONE
                 $0.nested(Int(AF_INET6)) { $0.attribute(IFLA_INET6_ADDR_GEN_MODE, UInt8(mode.rawValue)) }
             }
-            if let routes = change.routesLoopback {
+            if !ipv4.isEmpty {
                 $0.nested(Int(AF_INET)) {
                     $0.nested(Int(IFLA_INET_CONF)) {
-                        $0.attribute(NetlinkMessage.routeLocalnet, UInt32(routes ? 1 : 0))
+                        for (setting, value) in ipv4 { $0.attribute(setting, UInt32(value ? 1 : 0)) }
                     }
                 }
             }
         }
     }
 
-    /// `IPV4_DEVCONF_ROUTE_LOCALNET` of linux/ip.h, which can't be imported beside glibc's headers.
+    // `IPV4_DEVCONF_*` of linux/ip.h, which can't be imported beside glibc's headers.
+    private static let arpNotify = 22
     private static let routeLocalnet = 26
 
     public static func removeLink(_ link: LinkReference) -> NetlinkMessage {

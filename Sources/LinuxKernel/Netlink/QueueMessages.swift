@@ -65,16 +65,21 @@ extension NetlinkMessage {
         return message
     }
 
-    /// Sends all that the link receives through the other link first (matchall and mirred, tc-mirred(8)). The link
-    /// needs ``makeIngress(index:)`` before.
+    /// Sends all that the link receives through the other link first (tc-u32(8) with a key that
+    /// everything matches, tc-mirred(8)). The link needs ``makeIngress(index:)`` before.
     public static func redirectIngress(index: Int32, to other: Int32) -> NetlinkMessage {
         var message = NetlinkMessage(type: RTM_NEWTFILTER, flags: NLM_F_CREATE | NLM_F_EXCL)
         let everyProtocol = UInt32(UInt16(0x0003).bigEndian)  // ETH_P_ALL
         message.appendQueueHeader(
             index: index, handle: 0, parent: QueuePosition.ingress.handle, info: 1 << 16 | everyProtocol)
-        message.attribute(Int(TCA_KIND), text: "matchall")
+        message.attribute(Int(TCA_KIND), text: "u32")
         message.nested(Int(TCA_OPTIONS)) {
-            $0.nested(Int(TCA_MATCHALL_ACT)) {
+            // struct tc_u32_sel: flags, a shift, the number of keys; then the key's mask, value and two offsets.
+            var selector = [UInt8](repeating: 0, count: 32)
+            selector[0] = UInt8(TC_U32_TERMINAL)
+            selector[2] = 1
+            $0.attribute(Int(TCA_U32_SEL), selector)
+            $0.nested(Int(TCA_U32_ACT)) {
                 $0.nested(1) {
                     $0.attribute(Int(TCA_ACT_KIND), text: "mirred")
                     $0.nested(Int(TCA_ACT_OPTIONS)) {
