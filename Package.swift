@@ -100,7 +100,10 @@ let package = Package(
         .testTarget(
             name: "ImageStoreTests", dependencies: ["CLinux", "Database", "ImageStore", "LinuxKernel", "OCI"],
             swiftSettings: strict),
-        .testTarget(name: "NetworkingTests", dependencies: ["Networking", "LinuxKernel"], swiftSettings: strict),
+        .testTarget(
+            name: "NetworkingTests",
+            dependencies: ["Networking", "LinuxKernel", .product(name: "NIOCore", package: "swift-nio")],
+            swiftSettings: strict),
         .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
         .testTarget(
             name: "APIServerTests", dependencies: ["APIServer", "Engine", "EngineAPI", "LinuxKernel"],

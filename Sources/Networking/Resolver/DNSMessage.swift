@@ -214,7 +214,9 @@ struct DNSQuery: Equatable, Sendable {
         let zone = labels[labels.count - 2]
         let digits = labels.dropLast(2).reversed()
         if zone.elementsEqual("in-addr".utf8), digits.count == 4 {
-            let bytes = digits.compactMap { $0.count < 4 ? UInt8(String(Substring($0))) : nil }
+            let bytes = digits.compactMap { digits in
+                digits.allSatisfy { (0x30...0x39).contains($0) } ? UInt8(String(Substring(digits))) : nil
+            }
             return bytes.count == 4 ? IPAddress(bytes: bytes) : nil
         }
         guard zone.elementsEqual("ip6".utf8), digits.count == 32 else { return nil }
