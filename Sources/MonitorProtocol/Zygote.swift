@@ -1,3 +1,4 @@
+import Glibc
 import LinuxKernel
 import Synchronization
 
@@ -14,20 +15,75 @@ import Synchronization
 // 3. When `start` throws, the zygote is gone (or refused): execute `mycontainer-runtime monitor --bundle DIR` instead,
 //    with the same end as descriptor 3, and start a new zygote for later containers.
 //
+// It is also what enters network namespaces, being single-threaded: `networkNamespace(path:)` makes or opens one and
+// brings back descriptors that stay in it.
+//
 // Monitors are not the daemon's children, and do not end with zygote or daemon. A zygote ends when its daemon closes the
 // socket. A daemon that was started again (perhaps from a newer version) starts a zygote of its own.
 
-/// Asks for a monitor; its end of the ``MonitorChannel`` travels beside it.
-public struct ZygoteRequest: Codable, Sendable {
-    /// The bundle directory, absolute.
-    public var bundle: String
-
-    public init(bundle: String) { self.bundle = bundle }
+public enum ZygoteRequest: Codable, Sendable {
+    /// Asks for the monitor of the container whose bundle is this directory, absolute; its end of the
+    /// ``MonitorChannel`` travels beside it.
+    case monitor(bundle: String)
+    /// Asks for descriptors in the network namespace that is pinned at this path; nil: in a new one.
+    case networkNamespace(path: String?)
 }
 
 public enum ZygoteReply: Codable, Sendable {
     case started(pid: Int32)
     case failed(StartFailure)
+    /// One of a namespace's descriptors travels beside it; more follow, then ``networkNamespaceIsOpen``.
+    case descriptor(NetworkNamespaceDescriptors.Kind)
+    case networkNamespaceIsOpen
+}
+
+/// Descriptors that were opened in a network namespace and stay in it wherever they are used.
+public struct NetworkNamespaceDescriptors: ~Copyable, Sendable {
+    public enum Kind: String, Codable, Sendable, CaseIterable {
+        /// The namespace itself.
+        case namespace
+        /// A `NETLINK_ROUTE` socket.
+        case netlink
+        /// The directory /proc/sys/net/ipv6/conf as seen there; absent where the kernel has no IPv6.
+        case ipv6Settings
+        /// What is reached inside as 127.0.0.11:53; both absent where something has that already.
+        case resolverUDP
+        case resolverTCP
+    }
+
+    private var descriptors: [Kind: Int32] = [:]
+
+    public init() {}
+
+    /// Adds one and closes what was there.
+    public mutating func put(_ kind: Kind, _ descriptor: consuming FileDescriptor) {
+        if let old = descriptors.updateValue(descriptor.release(), forKey: kind) { close(old) }
+    }
+
+    /// Gives one away.
+    public mutating func take(_ kind: Kind) -> FileDescriptor? {
+        descriptors.removeValue(forKey: kind).map { FileDescriptor(owning: $0) }
+    }
+
+    /// Sends them one by one, and that these were all.
+    public borrowing func send(over channel: borrowing MonitorChannel) throws(ChannelError) {
+        for kind in Kind.allCases {
+            guard let descriptor = descriptors[kind] else { continue }
+            try channel.send(ZygoteReply.descriptor(kind), descriptor: descriptor)
+        }
+        try channel.send(ZygoteReply.networkNamespaceIsOpen)
+    }
+
+    deinit {
+        for descriptor in descriptors.values { close(descriptor) }
+    }
+}
+
+/// What became of a wish for a network namespace.
+public enum NetworkNamespaceAnswer: ~Copyable, Sendable {
+    case open(NetworkNamespaceDescriptors)
+    /// The zygote lives but could not do it.
+    case refused(StartFailure)
 }
 
 /// The daemon's end of a conversation with its zygote. May be used from several threads, which take turns.
@@ -44,18 +100,37 @@ public final class ZygoteClient: Sendable {
     /// - Returns: the monitor's pid, for messages only: whether a monitor lives is what its lock says.
     /// - Throws: when the zygote is gone or could not fork; nothing was started then.
     public func start(bundle: String, monitorEnd: Int32) throws(ChannelError) -> Int32 {
-        let result: Result<Int32, ChannelError> = turn.withLock { _ in
-            do throws(ChannelError) {
-                try channel.send(ZygoteRequest(bundle: bundle), descriptor: monitorEnd)
-                switch try channel.receive(ZygoteReply.self).message {
-                case .started(let pid): return .success(pid)
-                case .failed(let failure):
-                    return .failure(.system(SystemError("start a monitor", errno: failure.errno)))
-                }
-            } catch {
-                return .failure(error)
+        try turn.withLock { (_) throws(ChannelError) in
+            try channel.send(ZygoteRequest.monitor(bundle: bundle), descriptor: monitorEnd)
+            switch try channel.receive(ZygoteReply.self).message {
+            case .started(let pid): return pid
+            case .failed(let failure):
+                throw .system(SystemError("start a monitor", errno: failure.errno))
+            case .descriptor, .networkNamespaceIsOpen: throw ZygoteClient.unexpected
             }
         }
-        return try result.get()
     }
+
+    /// Makes a network namespace whose loopback is up, or opens the one that is pinned at `path`. Blocks for a
+    /// millisecond.
+    /// - Throws: when the zygote is gone.
+    public func networkNamespace(path: String?) throws(ChannelError) -> NetworkNamespaceAnswer {
+        try turn.withLock { (_) throws(ChannelError) in
+            try channel.send(ZygoteRequest.networkNamespace(path: path))
+            var descriptors = NetworkNamespaceDescriptors()
+            while true {
+                var reply = try channel.receive(ZygoteReply.self)
+                switch reply.message {
+                case .descriptor(let kind):
+                    guard let descriptor = reply.takeDescriptor() else { throw ZygoteClient.unexpected }
+                    descriptors.put(kind, descriptor)
+                case .networkNamespaceIsOpen: return .open(descriptors)
+                case .failed(let failure): return .refused(failure)
+                case .started: throw ZygoteClient.unexpected
+                }
+            }
+        }
+    }
+
+    private static let unexpected = ChannelError.malformed("the zygote answered something else", sequence: nil)
 }

@@ -1,6 +1,7 @@
 import Glibc
 import LinuxKernel
 import MonitorProtocol
+import Networking
 import Synchronization
 
 /// Starts `mycontainer-runtime monitor` processes.
@@ -160,6 +161,49 @@ final class MonitorLauncher: Sendable {
                 SystemError("posix_spawn \(executable)", errno: result), while: "start the container's monitor")
         }
         return pid
+    }
+}
+
+/// Network namespaces are entered by the zygote, which has one thread.
+extension MonitorLauncher: SandboxProvider {
+    func make() throws(NetworkingError) -> SandboxDescriptors {
+        try networkNamespace(nil)
+    }
+
+    func open(path: String) throws(NetworkingError) -> SandboxDescriptors {
+        try networkNamespace(path)
+    }
+
+    /// A zygote that is gone is replaced, once.
+    private func networkNamespace(_ path: String?) throws(NetworkingError) -> SandboxDescriptors {
+        for _ in 0..<2 {
+            guard let zygote = currentZygote() else { break }
+            let answer: NetworkNamespaceAnswer
+            do throws(ChannelError) {
+                answer = try zygote.client.networkNamespace(path: path)
+            } catch {
+                retire(zygote)
+                continue
+            }
+            switch consume answer {
+            case .refused(let failure): throw NetworkingError(.system, failure.message)
+            case .open(var descriptors):
+                guard let namespace = descriptors.take(.namespace), let netlink = descriptors.take(.netlink) else {
+                    throw NetworkingError(.system, "the zygote sent a network namespace without its descriptors")
+                }
+                var resolver: ResolverSockets?
+                if let udp = descriptors.take(.resolverUDP), let tcp = descriptors.take(.resolverTCP) {
+                    resolver = ResolverSockets(udp: udp, tcp: tcp)
+                }
+                return SandboxDescriptors(
+                    namespace: namespace, netlink: netlink, ipv6Settings: descriptors.take(.ipv6Settings),
+                    resolver: resolver)
+            }
+        }
+        throw NetworkingError(
+            .system,
+            "no network namespace can be made: the daemon's helper process (mycontainer-runtime zygote) doesn't start or ends"
+        )
     }
 }
 

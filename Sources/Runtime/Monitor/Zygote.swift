@@ -26,15 +26,19 @@ public enum Zygote {
         while true {
             do throws(ChannelError) {
                 var packet = try channel.receive(ZygoteRequest.self)
-                let bundle = packet.message.bundle
-                guard let end = packet.takeDescriptor() else {
-                    try channel.send(
-                        ZygoteReply.failed(
-                            StartFailure(
-                                stage: "zygote", errno: EBADF, message: "the request came without a descriptor")))
-                    continue
+                switch packet.message {
+                case .monitor(let bundle):
+                    guard let end = packet.takeDescriptor() else {
+                        try channel.send(
+                            ZygoteReply.failed(
+                                StartFailure(
+                                    stage: "zygote", errno: EBADF, message: "the request came without a descriptor")))
+                        continue
+                    }
+                    try channel.send(fork(bundle, end))
+                case .networkNamespace(let path):
+                    try openNetworkNamespace(path, channel)
                 }
-                try channel.send(fork(bundle, end))
             } catch {
                 switch error {
                 case .malformed: continue
@@ -62,6 +66,19 @@ public enum Zygote {
             return .failed(
                 StartFailure(stage: "zygote", errno: error.errno, message: "cannot fork a monitor: \(error)"))
         }
+    }
+
+    /// Answers with descriptors of the namespace, which are closed again here before anything else is forked.
+    private static func openNetworkNamespace(
+        _ path: String?, _ channel: borrowing MonitorChannel
+    ) throws(ChannelError) {
+        let descriptors: NetworkNamespaceDescriptors
+        do throws(StartFailure) {
+            descriptors = try NetworkNamespace.open(path)
+        } catch {
+            return try channel.send(ZygoteReply.failed(error))
+        }
+        try descriptors.send(over: channel)
     }
 
     /// The monitor's stderr.
