@@ -5,6 +5,7 @@
 #   daemon_start [FLAG...]   starts it and returns when it answers; its pid is $daemon_pid
 #   daemon_kill | daemon_stop
 #   our ARGUMENT...          our CLI on that daemon
+#   inside COMMAND...        a command in the daemon's network namespace
 
 programs=${MYCONTAINER_BIN:-$repository/bin}
 registry=${MYCONTAINER_REGISTRY:-$repository/images/registry}
@@ -18,11 +19,18 @@ daemon_create() {
     daemon_socket=$daemon_directory/sock
     export MYCONTAINER_HOST=unix://$daemon_socket
     trap daemon_destroy EXIT
+    # A network namespace that outlives a daemon that is killed, as a host's does, with its bridges and rules.
+    daemon_network=$(dirname "$daemon_directory")/netns-$(basename "$daemon_directory")
+    touch "$daemon_network"
+    unshare --net="$daemon_network" -- ip link set lo up
 }
+
+# inside COMMAND...: runs it in the daemon's network namespace, which is what containers see of a host.
+inside() { nsenter --net="$daemon_network" -- "$@"; }
 
 daemon_launch() {
     local flags=("$@")
-    unshare --net -- sh -c 'ip link set lo up; exec "$@"' sh "$programs/mycontainerd" \
+    nsenter --net="$daemon_network" -- "$programs/mycontainerd" \
         --data-root "$daemon_directory/data" --exec-root "$daemon_directory/exec" -H "unix://$daemon_socket" \
         --registry "$registry" --pidfile "$daemon_directory/pid" "${flags[@]}" >>"$daemon_directory/log" 2>&1 </dev/null &
     daemon_pid=$!
@@ -100,7 +108,8 @@ daemon_destroy() {
     done
     awk -v d="$daemon_directory" 'index($5, d) == 1 { print $5 }' /proc/self/mountinfo | tac |
         while read -r mount; do umount --lazy "$mount" 2>/dev/null || true; done
-    rm -rf --one-file-system "$daemon_directory"
+    umount --lazy "$daemon_network" 2>/dev/null || true
+    rm -rf --one-file-system "$daemon_network" "$daemon_directory"
 }
 
 our() { "$programs/mycontainer" "$@"; }

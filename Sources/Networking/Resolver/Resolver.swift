@@ -33,13 +33,20 @@ public final class Resolver: Sendable {
     public struct Limits: Sendable {
         /// Queries being asked of upstream servers, for one container.
         public var queriesPerContainer = 256
-        /// The same for all containers. Each one holds a descriptor or a few.
+        /// The same for all containers. One holds up to four descriptors, one for each attempt.
         public var queries = 1024
         /// TCP connections of one container, and of all.
         public var connectionsPerContainer = 32
         public var connections = 512
 
-        public init() {}
+        /// These limits, or lower ones where the process may have few descriptors: names take half of them at most.
+        public init() {
+            var descriptors = rlimit()
+            guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &descriptors) == 0 else { return }
+            let allowed = Int(clamping: descriptors.rlim_cur)
+            queries = max(16, min(queries, allowed / 12))
+            connections = max(16, min(connections, allowed / 12))
+        }
     }
 
     public let names: NameTable

@@ -10,6 +10,9 @@ final class TestDaemon {
     var dataRoot: String { flag("--data-root") ?? directory + "/data" }
     var execRoot: String { directory + "/exec" }
     var socket: String { directory + "/sock" }
+    /// Where the daemon's network namespace is pinned, so that it outlives a daemon that is killed, as a host's does,
+    /// with its bridges and rules.
+    let network: String
     var log: String { directory + "/daemon.log" }
     /// Flags besides those every test has.
     var extraArguments: [String]
@@ -43,6 +46,8 @@ final class TestDaemon {
         guard let made = mkdtemp(&template) else { throw CommandFailure(description: "mkdtemp: errno \(errno)") }
         directory = String(cString: made)
         extraArguments = arguments
+        network = "/var/tmp/netns-" + directory.split(separator: "-").last!
+        try Self.makeNetwork(network)
     }
 
     /// The value that the test itself gave to a flag of the daemon's.
@@ -74,9 +79,32 @@ final class TestDaemon {
             "--pidfile": directory + "/pid",
         ].filter { flag($0.key) == nil }.flatMap { [$0.key, $0.value] }
         let daemon = shellQuoted([Self.programs + "/mycontainerd"] + own + extraArguments)
-        let script = "ip link set lo up; exec \(daemon) >>\(log) 2>&1"
-        let command = try DetachedCommand("/usr/bin/unshare", ["--net", "--", "/bin/sh", "-c", script], environment)
+        let command = try DetachedCommand(
+            "/usr/bin/nsenter", ["--net=" + network, "--", "/bin/sh", "-c", "exec \(daemon) >>\(log) 2>&1"], environment
+        )
         pid = command.pid
+    }
+
+    // MARK: Its network
+
+    /// A network namespace with nothing but loopback, pinned at `path`.
+    static func makeNetwork(_ path: String) throws {
+        try writeFile(path, "")
+        try host("unshare", "--net=" + path, "--", "ip", "link", "set", "lo", "up")
+    }
+
+    static func removeNetwork(_ path: String) {
+        umount2(path, Int32(MNT_DETACH))
+        unlink(path)
+    }
+
+    /// Runs a tool of the host's in the daemon's network namespace, which is what containers see of a host.
+    @discardableResult
+    func inside(_ words: String..., seconds: Double = 30) throws -> Outcome {
+        try Command(
+            "/usr/bin/nsenter", ["--net=" + network, "--"] + words,
+            environment: ["PATH": environment["PATH"]!, "LC_ALL": "C"]
+        ).finish(seconds: seconds)
     }
 
     /// Whether the daemon's process is over; it is reaped then.
@@ -184,6 +212,7 @@ final class TestDaemon {
         left += Leaks.ofDaemon(self)
         Leaks.reapOrphans(of: self)
         Leaks.clean(self)
+        Self.removeNetwork(network)
         return left
     }
 }
