@@ -8,9 +8,8 @@ public struct CgroupPlacement: Sendable {
     public struct Legacy: Sendable {
         /// The hierarchy's mount point on the host, for example `/sys/fs/cgroup/memory`.
         public var mountPoint: String
-        /// The open, writable `cgroup.procs`. The new process is written to it before it leaves the host's cgroup
-        /// namespace.
-        public var processes: Int32
+        /// The open, writable `tasks`.
+        public var tasks: Int32
     }
 
     /// The open directory of the cgroup in the v2 hierarchy (for `CLONE_INTO_CGROUP`), or -1.
@@ -31,15 +30,18 @@ public struct CgroupPlacement: Sendable {
         self.path = path
     }
 
-    /// Moves a process into the v1 groups. The first move waits for an RCU grace period (cgroup_threadgroup_rwsem),
-    /// which is why the runtime does it while the child works.
-    func attachLegacy(_ pid: pid_t) throws(StartFailure) {
-        let text = String(pid)
+    /// Moves the calling process, which must have one thread only, into the v1 groups and closes their descriptors.
+    ///
+    /// A thread that moves itself (0 to `tasks`) takes no lock against forks and execs elsewhere; moving a process from
+    /// outside (`cgroup.procs`) waits for an RCU grace period, ten milliseconds on an idle machine
+    /// (cgroup_procs_write_start in the kernel's kernel/cgroup/cgroup.c).
+    func enterLegacy() throws(StartFailure) {
         for hierarchy in legacy {
             try at("cgroup", "cannot enter the cgroup \(path) below \(hierarchy.mountPoint)") {
                 () throws(SystemError) in
-                try checked("write cgroup.procs") { write(hierarchy.processes, text, text.utf8.count) }
+                try checked("write tasks") { write(hierarchy.tasks, "0", 1) }
             }
+            close(hierarchy.tasks)
         }
     }
 }
@@ -66,7 +68,7 @@ public struct CgroupHandle: ~Copyable, Sendable {
         for (controller, placement) in cgroup.layout.placements where placement.version == .v1 {
             // Controllers that are mounted together (cpu,cpuacct) share a hierarchy.
             if legacy.contains(where: { $0.mountPoint == placement.mountPoint }) { continue }
-            let file = "\(placement.mountPoint)\(cgroup.path)/cgroup.procs"
+            let file = "\(placement.mountPoint)\(cgroup.path)/tasks"
             // The rest has a group only where it is limited (freezer never: v2 freezes).
             let optional = ![.cpu, .memory, .pids].contains(controller)
             if optional && access(file, F_OK) < 0 { continue }
@@ -74,7 +76,7 @@ public struct CgroupHandle: ~Copyable, Sendable {
                 try FileDescriptor(file, O_WRONLY)
             }
             legacy.append(
-                CgroupPlacement.Legacy(mountPoint: placement.mountPoint, processes: descriptors.adopt(descriptor)))
+                CgroupPlacement.Legacy(mountPoint: placement.mountPoint, tasks: descriptors.adopt(descriptor)))
         }
         placement = CgroupPlacement(
             unified: unified, unifiedMountPoint: cgroup.layout.unifiedMountPoint, legacy: legacy, path: cgroup.path)

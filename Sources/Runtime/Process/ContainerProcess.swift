@@ -44,14 +44,12 @@ public enum ContainerProcess {
             var child = FirstProcess(
                 launch: launch, created: preparation.created, joined: preparation.joined, root: preparation.root,
                 binds: preparation.binds, seccomp: seccomp,
-                channel: SetupChannel(
-                    descriptor: pair.child.raw, expectsAttachment: !launch.cgroup.legacy.isEmpty))
+                channel: SetupChannel(descriptor: pair.child.raw))
             child.run()
         case .parent(var pid, var pidfd):
             var listener = pair.takeListener()
             do {
                 try enter(launch.bundle)
-                try attach(pid, launch.cgroup, listener)
                 let outcome = try listener.run { (replacement) throws(StartFailure) in
                     let successor = try at("clone", "cannot watch the container's first process") {
                         () throws(SystemError) in try LinuxKernel.Process.openPidfd(replacement)
@@ -72,20 +70,6 @@ public enum ContainerProcess {
                 throw error
             }
         }
-    }
-
-    private static func attach(
-        _ pid: pid_t, _ cgroup: CgroupPlacement, _ listener: borrowing SetupListener
-    ) throws(StartFailure) {
-        guard !cgroup.legacy.isEmpty else { return }
-        do throws(StartFailure) {
-            try cgroup.attachLegacy(pid)
-        } catch {
-            // It has ended: what it said before tells why.
-            if error.errno == ESRCH { return }
-            throw error
-        }
-        listener.send(.attached)
     }
 
     private static func enter(_ directory: String) throws(StartFailure) {
@@ -110,13 +94,11 @@ public enum ContainerProcess {
         case .child:
             var child = EntryProcess(
                 entry: entry, namespaces: namespaces.subtracting(.pid), seccomp: seccomp,
-                channel: SetupChannel(
-                    descriptor: pair.child.raw, expectsAttachment: !entry.cgroup.legacy.isEmpty))
+                channel: SetupChannel(descriptor: pair.child.raw))
             child.run()
         case .parent(let pid, let pidfd):
             var listener = pair.takeListener()
             do {
-                try attach(pid, entry.cgroup, listener)
                 _ = try listener.run()
                 return StartedProcess(
                     pid: pid, userPid: pid, pidfd: pidfd, root: nil, terminal: listener.terminal.take(),

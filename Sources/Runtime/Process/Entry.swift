@@ -26,6 +26,7 @@ struct EntryProcess {
     private mutating func setUp() throws(StartFailure) -> Never {
         let process = entry.process
         umask(0)
+        try entry.cgroup.enterLegacy()
         if let list = process.execCPUAffinity?.initial { try Scheduling.setAffinity(list) }
         let proc = try at("proc", "the runtime needs the host's /proc") { () throws(SystemError) in
             try FileDescriptor("/proc", O_RDONLY | O_DIRECTORY)
@@ -57,7 +58,6 @@ struct EntryProcess {
             process: process, identity: identity, seccomp: seccomp, hostProc: proc.raw, channel: channel)
         try privileges.applyHostSettings(includingOutOfMemoryScore: false)
         if namespaces.contains(.user) || identity.uid != 0 { setup.giveStreams(to: identity.uid) }
-        channel.waitForAttachment()
         if let list = process.execCPUAffinity?.final { try Scheduling.setAffinity(list) }
         var none: [Int32] = []
         _ = proc.release()

@@ -30,6 +30,7 @@ struct FirstProcess {
             throw StartFailure(stage: "config", errno: EINVAL, message: "the configuration has no process")
         }
         umask(0)
+        try launch.cgroup.enterLegacy()
         try enterNamespaces(process)
         if launch.prepared != nil {
             channel.send(.namespacesExist)
@@ -53,7 +54,6 @@ struct FirstProcess {
         let privileges = Privileges(
             process: process, identity: identity, seccomp: seccomp, hostProc: proc, channel: channel)
         try privileges.applyHostSettings(includingOutOfMemoryScore: !usesUserNamespace)
-        if !launch.cgroup.legacy.isEmpty { try enterLegacyCgroupNamespace() }
         if root >= 0 { try changeRoot() }
         if usesUserNamespace || identity.uid != 0 { setup.giveStreams(to: identity.uid) }
         try finish(process, identity, privileges, &setup)
@@ -83,30 +83,18 @@ struct FirstProcess {
         }
         // What belongs to a user namespace has to be made inside it.
         if created.contains(.pid) && joined.contains(where: { $0.kind == .user }) { try moveIntoPidNamespace() }
-        var rest: NamespaceSet = []
-        if usesUserNamespace { rest = created.subtracting([.user, .pid, .time, .cgroup]) }
-        // Without v1 groups there is nothing to wait for, and a cgroup2 mount is to begin at the container's group.
-        if launch.cgroup.legacy.isEmpty { rest.formUnion(created.intersection(.cgroup)) }
+        // A cgroup namespace begins at the groups of its maker, so it is made here, inside them.
+        var rest = created.intersection(.cgroup)
+        if usesUserNamespace { rest = created.subtracting([.user, .pid, .time]) }
         guard !rest.isEmpty else { return }
         try at("namespace", "cannot make the container's namespaces") { () throws(SystemError) in
             try LinuxKernel.Process.unshare(rest)
         }
     }
 
-    /// A cgroup namespace shows v1 paths relative to the groups of its maker: only when the process is in its own.
-    private mutating func enterLegacyCgroupNamespace() throws(StartFailure) {
-        channel.waitForAttachment()
-        guard created.contains(.cgroup) else { return }
-        try at("namespace", "cannot make a cgroup namespace") { () throws(SystemError) in
-            try LinuxKernel.Process.unshare(.cgroup)
-        }
-    }
-
     /// A pid namespace that belongs to a joined user namespace can only be made from inside, for a child: that goes on
     /// as the container's first process, a child of the runtime's itself, and this one ends.
     private mutating func moveIntoPidNamespace() throws(StartFailure) {
-        // The sibling inherits the cgroups.
-        channel.waitForAttachment()
         let isChild = try at("clone", "cannot make a pid namespace") { () throws(SystemError) in
             try LinuxKernel.Process.cloneSibling(.pid)
         }

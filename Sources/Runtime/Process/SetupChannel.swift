@@ -26,8 +26,6 @@ enum SetupMessage: UInt8 {
     case namespacesExist = 0x4e  // N
     /// runtime → child.
     case proceed = 0x43  // C
-    /// runtime → child, before any `proceed`: it is in its v1 cgroups. Only sent where there are any.
-    case attached = 0x41  // A
     /// child → runtime: with the pseudo-terminal's master as descriptor.
     case terminal = 0x54  // T
     /// child → runtime: with the seccomp listener as descriptor.
@@ -43,13 +41,6 @@ enum SetupMessage: UInt8 {
 /// The child's side.
 struct SetupChannel {
     var descriptor: Int32
-    /// Whether `attached` has been received, or there is none to come.
-    private var isAttached: Bool
-
-    init(descriptor: Int32, expectsAttachment: Bool) {
-        self.descriptor = descriptor
-        isAttached = !expectsAttachment
-    }
 
     func send(_ message: SetupMessage, passing passed: Int32 = -1) {
         var byte = message.rawValue
@@ -61,17 +52,8 @@ struct SetupChannel {
         }
     }
 
-    /// Waits until the process is in its v1 cgroups; ends it when the runtime has gone, since nobody is left to report
-    /// to.
-    mutating func waitForAttachment() {
-        if isAttached { return }
-        guard receive() == SetupMessage.attached.rawValue else { _exit(1) }
-        isAttached = true
-    }
-
-    /// Waits for the runtime's answer; ends the process when it has gone.
-    mutating func waitToProceed() {
-        waitForAttachment()
+    /// Waits for the runtime's answer; ends the process when it has gone, since nobody is left to report to.
+    func waitToProceed() {
         guard receive() == SetupMessage.proceed.rawValue else { _exit(1) }
     }
 
@@ -161,7 +143,7 @@ struct SetupListener: ~Copyable {
             var pid: pid_t = 0
             let count = clinux_receive_with_fd(socket.raw, &bytes, bytes.count, &passed, &pid)
             if count < 0 {
-                // A child that failed before it read `attached` leaves ECONNRESET behind, reported once and before what it
+                // A child that was killed before it read `proceed` leaves ECONNRESET behind, reported once and before what it
                 // said (unix_release_sock in the kernel's net/unix/af_unix.c).
                 if errno == EINTR || errno == ECONNRESET { continue }
                 throw StartFailure(stage: "setup", errno: errno, message: "the setup socket failed")
@@ -195,7 +177,7 @@ struct SetupListener: ~Copyable {
             case .failed:
                 throw StartFailure(packet: bytes[..<count])
                     ?? StartFailure(stage: "setup", errno: 0, message: "the setup failed without saying why")
-            case .proceed, .attached, nil:
+            case .proceed, nil:
                 throw StartFailure(stage: "setup", errno: EPROTO, message: "the setup socket carried nonsense")
             }
         }
