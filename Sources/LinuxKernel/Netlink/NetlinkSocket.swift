@@ -46,17 +46,26 @@ public final class NetlinkSocket: Sendable {
     private static let maximumForeign = 4096
     private static let maximumDumpAttempts = 10
 
+    /// The part of the kernel that is spoken to (netlink(7)).
+    public enum Family: Sendable {
+        /// Links, addresses, routes, queues.
+        case route
+        /// nftables.
+        case netfilter
+
+        var number: Int32 { self == .route ? NETLINK_ROUTE : NETLINK_NETFILTER }
+    }
+
     /// Opens a socket in the calling thread's network namespace.
-    /// - Parameter family: `NETLINK_ROUTE`, `NETLINK_NETFILTER`.
-    public convenience init(family: Int32 = NETLINK_ROUTE) throws(SystemError) {
+    public convenience init(family: Family = .route) throws(SystemError) {
         self.init(adopting: try NetlinkSocket.open(family: family))
     }
 
     /// A fresh socket, to be handed to whoever adopts it.
-    public static func open(family: Int32 = NETLINK_ROUTE) throws(SystemError) -> FileDescriptor {
+    public static func open(family: Family = .route) throws(SystemError) -> FileDescriptor {
         FileDescriptor(
             owning: try checked("open a netlink socket") {
-                socket(AF_NETLINK, Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), family)
+                socket(AF_NETLINK, Int32(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), family.number)
             })
     }
 
@@ -72,14 +81,18 @@ public final class NetlinkSocket: Sendable {
     // MARK: Requests
 
     /// Sends the messages in one system call. The kernel handles them in order, and goes on after one that fails.
+    /// - Parameter acknowledging: the message whose answer is the last; absent: the last message's.
     /// - Returns: for each message how it failed, nil where it didn't.
-    public func perform(_ messages: [NetlinkMessage]) throws(NetlinkError) -> [NetlinkError?] {
+    public func perform(
+        _ messages: [NetlinkMessage], acknowledging: Int? = nil
+    ) throws(NetlinkError) -> [NetlinkError?] {
         var failures = [NetlinkError?](repeating: nil, count: messages.count)
         guard !messages.isEmpty else { return failures }
-        try transact(messages, acknowledgeLast: true) { reply, index throws(NetlinkError) in
+        let last = acknowledging ?? messages.count - 1
+        try transact(messages, acknowledging: last) { reply, index throws(NetlinkError) in
             guard reply.type == NLMSG_ERROR else { return false }
             failures[index] = NetlinkSocket.failure(reply)
-            return index == messages.count - 1
+            return index == last
         }
         return failures
     }
@@ -98,7 +111,7 @@ public final class NetlinkSocket: Sendable {
     {
         var result: NetlinkReply?
         var failure: NetlinkError?
-        try transact([message], acknowledgeLast: true) { reply, _ throws(NetlinkError) in
+        try transact([message], acknowledging: 0) { reply, _ throws(NetlinkError) in
             if reply.type == NLMSG_ERROR {
                 failure = NetlinkSocket.failure(reply)
                 return true
@@ -122,7 +135,7 @@ public final class NetlinkSocket: Sendable {
             var replies: [NetlinkReply] = []
             var failure: NetlinkError?
             var interrupted = false
-            try transact([message], acknowledgeLast: false) { reply, _ throws(NetlinkError) in
+            try transact([message], acknowledging: nil) { reply, _ throws(NetlinkError) in
                 if reply.flags & NLM_F_DUMP_INTR != 0 { interrupted = true }
                 switch reply.type {
                 case Int(NLMSG_ERROR):
@@ -148,14 +161,14 @@ public final class NetlinkSocket: Sendable {
 
     /// Sends, and hands every reply to `receive` with the index of its message, until that returns true.
     private func transact(
-        _ messages: [NetlinkMessage], acknowledgeLast: Bool,
+        _ messages: [NetlinkMessage], acknowledging: Int?,
         _ receive: (NetlinkReply, Int) throws(NetlinkError) -> Bool
     ) throws(NetlinkError) {
         let result: Result<Void, NetlinkError> = state.withLock { state in
             do throws(NetlinkError) {
                 let first = state.sequence &+ 1
                 state.sequence &+= UInt32(messages.count)
-                try send(messages, first: first, acknowledgeLast: acknowledgeLast)
+                try send(messages, first: first, acknowledging: acknowledging)
                 var foreign = 0
                 while true {
                     guard let replies = try nextPacket(&state.buffer) else {
@@ -185,12 +198,11 @@ public final class NetlinkSocket: Sendable {
     }
 
     private func send(
-        _ messages: [NetlinkMessage], first: UInt32, acknowledgeLast: Bool
+        _ messages: [NetlinkMessage], first: UInt32, acknowledging: Int?
     ) throws(NetlinkError) {
         var packet: [UInt8] = []
         for (index, message) in messages.enumerated() {
-            let isLast = index == messages.count - 1
-            packet += message.finished(sequence: first &+ UInt32(index), acknowledge: acknowledgeLast && isLast)
+            packet += message.finished(sequence: first &+ UInt32(index), acknowledge: index == acknowledging)
         }
         var kernel = sockaddr_nl()
         kernel.nl_family = sa_family_t(AF_NETLINK)

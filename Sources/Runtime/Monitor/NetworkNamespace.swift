@@ -25,7 +25,7 @@ enum NetworkNamespace {
                 }
             }
             if path == nil { try prepare() }
-            return try openDescriptors()
+            return try openDescriptors(namespaceIsNew: path == nil)
         }
     }
 
@@ -38,44 +38,14 @@ enum NetworkNamespace {
         }
     }
 
-    private static func openDescriptors() throws(SystemError) -> NetworkNamespaceDescriptors {
+    private static func openDescriptors(namespaceIsNew: Bool) throws(SystemError) -> NetworkNamespaceDescriptors {
         var descriptors = NetworkNamespaceDescriptors()
         descriptors.put(.namespace, try FileDescriptor("/proc/self/ns/net", O_RDONLY))
         descriptors.put(.netlink, try NetlinkSocket.open())
         if let settings = try? FileDescriptor("/proc/sys/net/ipv6/conf", O_RDONLY | O_DIRECTORY) {
             descriptors.put(.ipv6Settings, settings)
         }
-        if let udp = try resolverSocket(SOCK_DGRAM), let tcp = try resolverSocket(SOCK_STREAM) {
-            descriptors.put(.resolverUDP, udp)
-            descriptors.put(.resolverTCP, tcp)
-        }
+        try ResolverEndpoint.open(into: &descriptors, namespaceIsNew: namespaceIsNew)
         return descriptors
-    }
-
-    /// A socket at 127.0.0.11:53; nil where something has that address already.
-    private static func resolverSocket(_ type: __socket_type) throws(SystemError) -> FileDescriptor? {
-        let flags = SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
-        let socket = FileDescriptor(
-            owning: try checked("socket") { Glibc.socket(AF_INET, Int32(type.rawValue | flags), 0) })
-        // An earlier daemon's connections may linger on the address. UDP has nothing that lingers, and would share it.
-        if type == SOCK_STREAM {
-            var on: Int32 = 1
-            _ = setsockopt(socket.raw, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
-        }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = UInt16(53).bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_000B).bigEndian
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(socket.raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        if result != 0 {
-            if errno == EADDRINUSE || errno == EADDRNOTAVAIL { return nil }
-            throw SystemError.current("bind 127.0.0.11:53")
-        }
-        if type == SOCK_STREAM { try checked("listen") { listen(socket.raw, 64) } }
-        return socket
     }
 }
