@@ -102,7 +102,11 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "NetworkingTests",
-            dependencies: ["Networking", "LinuxKernel", .product(name: "NIOCore", package: "swift-nio")],
+            dependencies: [
+                "CLinux", "Networking", "LinuxKernel",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
             swiftSettings: strict),
         .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
         .testTarget(

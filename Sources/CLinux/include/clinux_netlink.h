@@ -10,3 +10,4 @@
 #include <linux/tc_act/tc_mirred.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>

@@ -30,6 +30,7 @@ public final class Firewall: Sendable {
     let ruleset: Ruleset
     let taskName: String
     private let state: Mutex<State>
+    private let connections: ConnectionTable
     private let watcher = Mutex<FirewallWatcher?>(nil)
 
     /// Changes nothing yet.
@@ -40,6 +41,7 @@ public final class Firewall: Sendable {
         ruleset = Ruleset(instance: instance)
         taskName = String("mynft-\(instance)".prefix(15))
         state = Mutex(State(nftables: try Nftables(taskName: taskName)))
+        connections = ConnectionTable()
     }
 
     /// Makes the whole table, in place of any that is there. The user's own table is made when it is missing.
@@ -60,7 +62,7 @@ public final class Firewall: Sendable {
             state.networks[network.bridge] = network
             // The gateway mode says which elements a published port has: rare, and simplest made anew.
             if old != nil { return try reinstall(&state) }
-            try change(&state) { ruleset.chains(of: network) + ruleset.addition(of: ruleset.elements(of: network)) }
+            try change(&state) { ruleset.addition(of: network) + ruleset.addition(of: ruleset.elements(of: network)) }
         }
     }
 
@@ -91,14 +93,18 @@ public final class Firewall: Sendable {
                 _ = release(&state, ports: new, links: [])
                 throw error
             }
+            connections.forgetEarly(new)
         }
     }
 
-    /// Takes published ports back. New connections find them closed; what is connected goes on until one side ends.
+    /// Takes published ports back. New connections find them closed, and datagrams too; a TCP connection goes on until
+    /// one side ends it.
     public func unpublish(_ ports: [PublishedPort]) throws(NetworkingError) {
         try state.withLock { state throws(NetworkingError) in
-            let unused = release(&state, ports: state.ports.intersection(ports), links: [])
+            let old = state.ports.intersection(ports)
+            let unused = release(&state, ports: old, links: [])
             try change(&state) { ruleset.removal(of: unused) }
+            connections.forgetLate(old)
         }
     }
 
@@ -225,8 +231,7 @@ public final class Firewall: Sendable {
             """
             add table inet \(ruleset.table)
             delete table inet \(ruleset.table)
-            \(ruleset.skeleton)
-            \(networks.map(ruleset.chains(of:)).joined())
+            \(ruleset.skeleton(networks))
             \(ruleset.addition(of: all))
             """)
         state.isInstalled = true

@@ -53,23 +53,28 @@ struct Nftables: ~Copyable {
 
     /// Asks the kernel for the ruleset's generation, which every kernel with nftables answers.
     private static func probe() throws(NetworkingError) {
-        let absent = NetworkingError(
-            .system,
-            "this host's kernel has no nftables, which container networks need: load the module (modprobe nf_tables),"
-                + " use a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, or use --network host or none")
-        do {
+        do throws(SystemError) {
             let socket = try NetfilterSocket(groups: 0)
             try socket.requestGeneration()
         } catch {
-            switch error.errno {
-            case EPERM, EACCES:
-                throw NetworkingError(
-                    .system,
-                    "nftables is not permitted to this process, which needs CAP_NET_ADMIN in its network namespace:"
-                        + " start mycontainerd as root")
-            case EPROTONOSUPPORT, EAFNOSUPPORT, EINVAL, EOPNOTSUPP, ENOENT: throw absent
-            default: throw NetworkingError(.system, "nftables can't be reached: \(error)")
-            }
+            throw explain(error)
+        }
+    }
+
+    /// What the probe's failure means.
+    static func explain(_ error: SystemError) -> NetworkingError {
+        switch error.errno {
+        case EPERM, EACCES:
+            NetworkingError(
+                .system,
+                "nftables is not permitted to this process, which needs CAP_NET_ADMIN in its network namespace: start"
+                    + " mycontainerd as root")
+        case EPROTONOSUPPORT, EAFNOSUPPORT, EINVAL, EOPNOTSUPP, ENOENT:
+            NetworkingError(
+                .system,
+                "this host's kernel has no nftables, which container networks need: load it (modprobe nf_tables), use"
+                    + " a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, or use --network host or none")
+        default: NetworkingError(.system, "nftables can't be reached: \(error)")
         }
     }
 

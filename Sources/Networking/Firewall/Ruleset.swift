@@ -23,8 +23,9 @@ struct Ruleset {
 
     init(instance: String) { table = "mycontainer-\(instance)" }
 
-    /// Chains, sets and maps without any network.
-    var skeleton: String {
+    /// The whole table but for its elements. The networks' chains stand in the same block: nft 1.0.6 doesn't find a
+    /// chain that another command of the same script adds when an element leads to it.
+    func skeleton(_ networks: [FirewallNetwork]) -> String {
         let families = [("4", "ip", "ipv4_addr"), ("6", "ip6", "ipv6_addr")]
         var text = "table inet \(table) {\n"
         for (suffix, _, type) in families {
@@ -88,14 +89,16 @@ struct Ruleset {
                 ct status dnat iifname . oifname @hairpins masquerade
                 iifname vmap @leaving
             }
-            }
 
             """
-        return text
+        return text + networks.map(chains(of:)).joined() + "}\n"
     }
 
+    /// Adds one network's chains to a table that exists.
+    func addition(of network: FirewallNetwork) -> String { "table inet \(table) {\n\(chains(of: network))}\n" }
+
     /// The chains of one network; its elements lead to them.
-    func chains(of network: FirewallNetwork) -> String {
+    private func chains(of network: FirewallNetwork) -> String {
         let bridge = quoted(network.bridge)
         var into = ["ct state established,related accept"]
         if network.isInternal {
@@ -145,8 +148,7 @@ struct Ruleset {
         ]
         let out = network.isInternal ? ["oifname != \(bridge) drop"] : []
         return [("into", into), ("out-of", out), ("leaving", leaving), ("guard", guarded)]
-            .map { "chain inet \(table) \($0)-\(network.bridge) {\n\($1.joined(separator: "\n"))\n}\n" }
-            .map { "add " + $0 }
+            .map { "chain \($0)-\(network.bridge) {\n\($1.joined(separator: "\n"))\n}\n" }
             .joined()
     }
 
