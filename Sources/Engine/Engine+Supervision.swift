@@ -71,6 +71,7 @@ extension Engine {
     private func removeLeftCgroup(_ id: String) {
         do {
             let group = try ContainerCgroup(layout: cgroups, path: cgroupParent.path(of: id))
+            guard group.exists else { return }
             try group.kill()
             try group.remove()
         } catch {

@@ -86,10 +86,12 @@ public enum Capabilities {
     ///   - add: `--cap-add`: names with or without `CAP_`, or `ALL`.
     ///   - drop: `--cap-drop`: the same.
     ///   - privileged: every available capability, whatever `add` and `drop` say.
+    ///   - available: what can be given away; who asks often has looked once.
     /// - Returns: names in the form `CAP_CHOWN`. Default capabilities that this host cannot give are left out.
     /// - Throws: for an unknown name and for an added one that the host cannot give.
-    public static func resolve(add: [String], drop: [String], privileged: Bool) throws(CapabilityError) -> [String] {
-        let available = available
+    public static func resolve(
+        add: [String], drop: [String], privileged: Bool, available: CapabilitySet = Capabilities.available
+    ) throws(CapabilityError) -> [String] {
         if privileged { return available.names }
         func parse(_ list: [String]) throws(CapabilityError) -> (all: Bool, set: CapabilitySet) {
             let named = list.filter { !isAll($0) }

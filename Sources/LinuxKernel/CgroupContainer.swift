@@ -115,6 +115,12 @@ public struct ContainerCgroup: Sendable {
         }
     }
 
+    /// Whether any of its groups is there.
+    public var exists: Bool {
+        CgroupFile.exists(unifiedDirectory)
+            || Self.legacyMountPoints(layout, Self.alwaysDriven).contains { CgroupFile.exists($0 + path) }
+    }
+
     /// Mount points of the v1 hierarchies that this container has a group in: where its processes must be moved. Fewer
     /// than the host has: a hierarchy without a limit to enforce or a counter to read is left alone.
     public var legacyMountPoints: [String] {

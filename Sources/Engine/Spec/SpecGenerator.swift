@@ -110,11 +110,15 @@ struct SpecGenerator {
 
     private static func name(of entry: String) -> Substring { entry.prefix { $0 != "=" } }
 
+    /// The daemon's own don't change while it runs.
+    private static let availableCapabilities = Capabilities.available
+
     static func capabilities(
         add: [String], drop: [String], privileged: Bool, user: String
     ) throws(EngineError) -> RuntimeSpec.Capabilities {
         do {
-            let bounding = try Capabilities.resolve(add: add, drop: drop, privileged: privileged)
+            let bounding = try Capabilities.resolve(
+                add: add, drop: drop, privileged: privileged, available: availableCapabilities)
             // A user by name is resolved in the child, which takes effective capabilities from all but root.
             let uid = user.isEmpty ? 0 : UInt32(user.prefix { $0 != ":" }) ?? 0
             return Capabilities.specification(bounding: bounding, uid: uid)
