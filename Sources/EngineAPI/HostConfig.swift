@@ -156,6 +156,12 @@ public struct Resources: WireObject {
     public var cpuPercent: Int64 = 0
     public var ioMaximumIOps: UInt64 = 0
     public var ioMaximumBandwidth: UInt64 = 0
+    // Members of this engine's own. Bits per second on each of the container's interfaces, as the container sees
+    // directions; -1 in an update takes a limit away. Bursts are bytes.
+    public var networkRateIn: Int64 = 0
+    public var networkRateOut: Int64 = 0
+    public var networkBurstIn: Int64 = 0
+    public var networkBurstOut: Int64 = 0
 
     public init() {}
 
@@ -191,6 +197,10 @@ public struct Resources: WireObject {
         $0("CpuPercent", \.cpuPercent)
         $0("IOMaximumIOps", \.ioMaximumIOps)
         $0("IOMaximumBandwidth", \.ioMaximumBandwidth)
+        $0("NetworkRateIn", \.networkRateIn, .omitEmpty)
+        $0("NetworkRateOut", \.networkRateOut, .omitEmpty)
+        $0("NetworkBurstIn", \.networkBurstIn, .omitEmpty)
+        $0("NetworkBurstOut", \.networkBurstOut, .omitEmpty)
     }
 }
 
