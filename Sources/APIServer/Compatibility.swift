@@ -46,6 +46,14 @@ enum Compatibility {
         return container
     }
 
+    /// `EnableIPv4` came with 1.48.
+    static func network(_ network: NetworkInspect, _ version: APIVersion) -> JSONValue {
+        let document = JSONValue(network)
+        guard version < APIVersion(1, 48), case .object(var members) = document else { return document }
+        members["EnableIPv4"] = nil
+        return .object(members)
+    }
+
     static func imageSize(_ image: ImageSummary, _ version: APIVersion) -> ImageSummary {
         var image = image
         if version < APIVersion(1, 44) { image.virtualSize = image.size }
@@ -125,6 +133,7 @@ enum Compatibility {
         if let mounts = host.mounts {
             host.mounts = try mounts.map { mount throws(Failure) in try adapt(mount, version) }
         }
+        try moveMACAddress(&request.config, host, &endpoints, version)
         let warnings = deprecations(&request.config, host, version)
         // 0 and every negative number mean no limit.
         if let limit = host.pidsLimit, limit <= 0 { host.pidsLimit = nil }
@@ -132,6 +141,36 @@ enum Compatibility {
         request.hostConfig = host
         request.networkingConfig = networking
         return warnings
+    }
+
+    /// A container-wide MAC address is the one of its endpoint in the network of its mode; before 1.44 it was the only
+    /// one that counted.
+    private static func moveMACAddress(
+        _ config: inout ContainerConfig, _ host: HostConfig, _ endpoints: inout [String: EndpointSettings],
+        _ version: APIVersion
+    ) throws(Failure) {
+        let mode = host.networkMode
+        let hasEndpoint = mode != "host" && mode != "none" && !mode.hasPrefix("container:")
+        if config.macAddress.isEmpty {
+            if version < APIVersion(1, 44) {
+                for name in endpoints.keys.map({ $0 }) { endpoints[name]?.macAddress = "" }
+            }
+            return
+        }
+        guard hasEndpoint else {
+            if version >= APIVersion(1, 44) { return }
+            throw .badRequest("conflicting options: mac-address and the network mode")
+        }
+        var endpoint = endpoints[mode] ?? EndpointSettings()
+        guard endpoint.macAddress.isEmpty || endpoint.macAddress == config.macAddress || version < APIVersion(1, 44)
+        else {
+            throw .badRequest(
+                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or "
+                    + "be left empty")
+        }
+        endpoint.macAddress = config.macAddress
+        endpoints[mode] = endpoint
+        if version < APIVersion(1, 44) { config.macAddress = "" }
     }
 
     private static func adapt(_ mount: Mount, _ version: APIVersion) throws(Failure) -> Mount {

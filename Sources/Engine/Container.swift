@@ -15,6 +15,9 @@ final class Container: Sendable {
     private struct State {
         var record: ContainerRecord
         var run: ActiveRun?
+        var network: NetworkRun?
+        /// The networks of the last run being given back.
+        var networkRelease: Task<Void, Never>?
         var waiters: [ObjectIdentifier: WaitTicket] = [:]
         /// Clients that attached before the start.
         var waitingAttachments: [WaitingAttachment] = []
@@ -45,6 +48,35 @@ final class Container: Sendable {
     @discardableResult
     func update<T: Sendable>(_ change: (inout ContainerRecord) throws -> T) rethrows -> T {
         try state.withLock { try change(&$0.record) }
+    }
+
+    /// What a run has of the host's networks.
+    var network: NetworkState? { state.withLock { $0.network?.state } }
+    var networkRun: NetworkRun? { state.withLock { $0.network } }
+
+    func setNetwork(_ network: NetworkRun?) { state.withLock { $0.network = network } }
+
+    /// Changes the networks of a run that goes on.
+    ///
+    /// - Returns: false when it has ended in the meantime; then nothing has changed.
+    func replaceNetwork(_ network: NetworkRun) -> Bool {
+        state.withLock { state in
+            if state.network == nil { return false }
+            state.network = network
+            return true
+        }
+    }
+
+    var networkRelease: Task<Void, Never>? { state.withLock { $0.networkRelease } }
+
+    func setNetworkRelease(_ task: Task<Void, Never>) { state.withLock { $0.networkRelease = task } }
+
+    /// Gives the networks of the run to whoever undoes them: only the first one to ask gets them.
+    func takeNetwork() -> NetworkRun? {
+        state.withLock { state in
+            defer { state.network = nil }
+            return state.network
+        }
     }
 
     func setActiveRun(_ run: ActiveRun?) { state.withLock { $0.run = run } }

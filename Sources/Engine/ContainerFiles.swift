@@ -5,30 +5,20 @@ import LinuxKernel
 enum ContainerFiles {
     static func hostname(_ hostname: String) -> String { hostname + "\n" }
 
-    /// The loopback names, the container's own where it has an address of its own, and `--add-host` entries
-    /// (`name:address`).
+    /// The loopback names, `--add-host` entries (`name:address`), and the container's own name as a loopback one: for
+    /// containers without an address.
     static func hosts(hostname: String, domainname: String, extra: [String]) throws(EngineError) -> String {
-        var lines = [
-            "127.0.0.1\tlocalhost",
-            "::1\tlocalhost ip6-localhost ip6-loopback",
-            "fe00::\tip6-localnet",
-            "ff00::\tip6-mcastprefix",
-            "ff02::1\tip6-allnodes",
-            "ff02::2\tip6-allrouters",
-        ]
+        var lines: [HostsFile.Line] = []
         for entry in extra {
             let (name, address) = try parse(extraHost: entry)
-            lines.append("\(address)\t\(name)")
+            lines.append(HostsFile.Line(address: address, names: [name]))
         }
-        if !hostname.isEmpty {
-            // Until a bridged network gives it an address, the container's own name is a loopback one.
-            let names = domainname.isEmpty ? hostname : "\(hostname).\(domainname) \(hostname)"
-            lines.append("127.0.1.1\t\(names)")
-        }
-        return lines.joined(separator: "\n") + "\n"
+        let names = HostsFile.names(hostname: hostname, domainname: domainname)
+        if !names.isEmpty { lines.append(HostsFile.Line(address: "127.0.1.1", names: names)) }
+        return HostsFile.text(lines)
     }
 
-    /// `name:address` or `name=address`; the address may be `host-gateway`, which needs a bridged network.
+    /// `name:address` or `name=address`; the address may be `host-gateway`: the host's on the container's network.
     static func parse(extraHost entry: String) throws(EngineError) -> (name: String, address: String) {
         guard let separator = entry.firstIndex(where: { $0 == ":" || $0 == "=" }), separator != entry.startIndex else {
             throw .invalid("bad format for add-host: \"\(entry)\"")
@@ -36,11 +26,7 @@ enum ContainerFiles {
         let name = String(entry[..<separator])
         var address = String(entry[entry.index(after: separator)...])
         if address.hasPrefix("["), address.hasSuffix("]") { address = String(address.dropFirst().dropLast()) }
-        if address == "host-gateway" {
-            throw .invalid(
-                "unable to derive the IP value for host-gateway: containers have no gateway before bridged networking")
-        }
-        guard isAddress(address), !name.contains(where: { $0.isWhitespace }) else {
+        guard isAddress(address) || address == "host-gateway", !name.contains(where: { $0.isWhitespace }) else {
             throw .invalid("invalid IP address in add-host: \"\(address)\"")
         }
         return (name, address)

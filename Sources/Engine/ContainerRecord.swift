@@ -26,6 +26,8 @@ struct ContainerRecord: Sendable {
         /// Whether the reaper is PID 1.
         var reaper: Bool
         var logFormat: StoredLog?
+        /// The networks that it is in, by name, as the user set them up; nil in records of before there were any.
+        var networks: [String: EndpointSettings]?
     }
 
     struct StoredLog: Sendable, Codable {

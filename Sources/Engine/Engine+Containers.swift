@@ -23,6 +23,7 @@ extension Engine {
     }
 
     func summary(_ record: ContainerRecord, size: Bool, now: Int64) -> ContainerSummary {
+        let network = registry.container(record.id)?.network
         var summary = ContainerSummary()
         summary.id = record.id
         summary.names = ["/" + record.name]
@@ -36,10 +37,10 @@ extension Engine {
         summary.hostConfig.networkMode = record.hostConfig.networkMode
         summary.hostConfig.annotations = record.hostConfig.annotations
         var networks = ContainerSummary.NetworkSettingsSummary()
-        networks.networks = endpoints(record)
+        networks.networks = endpoints(record, network)
         summary.networkSettings = networks
         summary.mounts = record.document.mounts.map(\.point)
-        summary.ports = exposedPorts(record)
+        summary.ports = listedPorts(record, network)
         if size {
             let sizes = self.sizes(record)
             summary.sizeRw = sizes.own
@@ -61,23 +62,6 @@ extension Engine {
 
     private func digest(_ text: String) -> OCI.Digest {
         (try? OCI.Digest(parsing: text)) ?? OCI.Digest(bytes: [UInt8](repeating: 0, count: 32))
-    }
-
-    private func exposedPorts(_ record: ContainerRecord) -> [Port] {
-        guard record.hostConfig.networkMode == "bridge", record.lifecycle.isRunning else { return [] }
-        return (record.config.exposedPorts ?? [:]).keys.sorted().compactMap { text in
-            let parts = text.split(separator: "/")
-            guard let number = parts.first.flatMap({ UInt16($0) }) else { return nil }
-            var port = Port()
-            port.privatePort = number
-            port.type = parts.count > 1 ? String(parts[1]) : "tcp"
-            return port
-        }
-    }
-
-    private func endpoints(_ record: ContainerRecord) -> [String: EndpointSettings] {
-        let mode = record.hostConfig.networkMode
-        return mode.hasPrefix("container:") ? [:] : [mode: EndpointSettings()]
     }
 
     /// Bytes of a container's own files, and of everything it sees.
@@ -127,12 +111,7 @@ extension Engine {
         ]
         result.mounts = record.document.mounts.map(\.point)
         result.config = record.config
-        var network = NetworkSettings()
-        network.networks = endpoints(record)
-        if let run = record.lifecycle.run, record.hostConfig.networkMode != "host" {
-            network.sandboxKey = "/proc/\(run.pid)/ns/net"
-        }
-        result.networkSettings = network
+        result.networkSettings = networkSettings(container, record)
         if size {
             let sizes = self.sizes(record)
             result.sizeRw = sizes.own

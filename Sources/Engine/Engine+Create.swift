@@ -34,8 +34,11 @@ extension Engine {
         }
         var warnings = try ConfigRules.validate(
             &host, config: config, capacity: capacity, defaults: configuration)
+        try NetworkModeRules.validate(host, requested: request.config)
         try pinSharedNamespaces(&host)
         let modes = try NamespaceModes(host)
+        let endpoints = try settleNetworks(request.networkingConfig, mode: host.networkMode)
+        for link in host.links ?? [] { _ = try linkTarget(link) }
         let log = try ConfigRules.log(host.logConfig)
         _ = try seccompProgram(host)
 
@@ -59,7 +62,8 @@ extension Engine {
                 document: ContainerRecord.Document(
                     created: Clock.wall(), imageID: image.id.description, chainID: image.chainID?.hex,
                     path: command.path, arguments: command.arguments, config: config, hostConfig: host,
-                    mounts: mounts, reaper: host.`init` ?? configuration.defaultInit, logFormat: log),
+                    mounts: mounts, reaper: host.`init` ?? configuration.defaultInit, logFormat: log,
+                    networks: endpoints),
                 status: ContainerRecord.Status(lifecycle: .created(failure: nil)))
             // Checks what only a whole specification shows (devices, mounts), before anything is on disk.
             _ = try specification(record, modes: modes, pidOfContainer: { _ throws(EngineError) in 1 })
@@ -170,7 +174,8 @@ extension Engine {
             var text = hosts
             for entry in host.extraHosts ?? [] {
                 let (name, address) = try ContainerFiles.parse(extraHost: entry)
-                text += "\(address)\t\(name)\n"
+                // The host's gateway to itself.
+                text += "\(address == "host-gateway" ? "127.0.0.1" : address)\t\(name)\n"
             }
             try Files.write(directory + "/hosts", text, mode: 0o644)
         } else {
@@ -178,7 +183,8 @@ extension Engine {
                 directory + "/hosts",
                 ContainerFiles.hosts(
                     hostname: record.config.hostname, domainname: record.config.domainname,
-                    extra: host.extraHosts ?? []), mode: 0o644)
+                    // Written anew at each start, with the addresses of that run.
+                    extra: (host.extraHosts ?? []).filter { !$0.hasSuffix("host-gateway") }), mode: 0o644)
         }
         let resolver = (try? Files.text("/etc/resolv.conf")) ?? ""
         try Files.write(

@@ -239,6 +239,14 @@ extension Engine {
         }
         let settled = host
         container.update { $0.document.hostConfig = settled }
+        if settled.rateLimits != before.hostConfig.rateLimits {
+            do {
+                try applyRates(container)
+            } catch {
+                container.update { $0.document.hostConfig = before.hostConfig }
+                throw error
+            }
+        }
         try persist(container)
         post(container.record, "update")
         return allWarnings
@@ -292,5 +300,14 @@ enum UpdateRules {
         if new.memorySwap != 0 { old.memorySwap = new.memorySwap }
         if new.memoryReservation != 0 { old.memoryReservation = new.memoryReservation }
         if let limit = new.pidsLimit { old.pidsLimit = limit }
+        // A rate comes with its burst; -1 takes both away.
+        if new.networkRateIn != 0 {
+            old.networkRateIn = max(new.networkRateIn, 0)
+            old.networkBurstIn = new.networkRateIn < 0 ? 0 : new.networkBurstIn
+        }
+        if new.networkRateOut != 0 {
+            old.networkRateOut = max(new.networkRateOut, 0)
+            old.networkBurstOut = new.networkRateOut < 0 ? 0 : new.networkBurstOut
+        }
     }
 }

@@ -8,6 +8,7 @@ import MonitorProtocol
 extension Engine {
     func reconcile() async throws {
         let rebooted = try noteBoot()
+        try loadNetworks()
         try loadContainers()
         finishDeletions()
         quarantineUnknown()
@@ -17,6 +18,7 @@ extension Engine {
             }
         }
         removeLeftovers()
+        adoptNetworks()
         restartByPolicy()
     }
 

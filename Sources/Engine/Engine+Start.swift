@@ -80,13 +80,21 @@ extension Engine {
                 throw EngineError.conflict("cannot join network of a non running container: \(needed.id)")
             }
         }
-        let specification = try self.specification(record, modes: modes) { other throws(EngineError) in
+        let network = try await joinNetworks(container, record)
+        container.setNetwork(network)
+        let specification = try self.specification(record, modes: modes, sandbox: network?.state.sandbox) {
+            other throws(EngineError) in
             guard let run = try self.registry.resolve(other).lifecycle.run else {
                 throw .conflict("container \(other) is not running")
             }
             return run.pid
         }
         try writeBundle(bundle, specification, try launchDocument(record, bundle))
+        if let network {
+            // Before the monitor: what a container that lives has is known from its bundle.
+            try network.state.write(to: bundle)
+            try introduce(record, network)
+        }
 
         let (client, sequence) = try startMonitor(container, bundle, waiting)
         let reply = try await client.reply(to: sequence)
@@ -133,6 +141,7 @@ extension Engine {
             let failed = Lifecycle.FailedStart(exitCode: code, message: engineError.message)
             record.status.lifecycle = .created(failure: failed)
         }
+        leaveNetworks(container)
         post(container.record, "die", extra: ["exitCode": String(code)])
         if let run = container.activeRun {
             await run.supervision.value
@@ -152,7 +161,7 @@ extension Engine {
     // MARK: What the monitor gets
 
     func specification(
-        _ record: ContainerRecord, modes: NamespaceModes,
+        _ record: ContainerRecord, modes: NamespaceModes, sandbox: String? = nil,
         pidOfContainer: @escaping (String) throws(EngineError) -> Int32
     ) throws(EngineError) -> RuntimeSpec {
         let files = try networkFiles(record, modes)
@@ -160,7 +169,8 @@ extension Engine {
             record: record, modes: modes, security: try SecurityOptions(record.hostConfig.securityOpt ?? []),
             cgroupPath: cgroupParent.path(of: record.id), hostnamePath: files + "/hostname",
             hostsPath: files + "/hosts", resolvConfPath: files + "/resolv.conf", sources: try mountSources(record),
-            pidOfContainer: pidOfContainer, hasSysctl: hostFacts.hasSysctl, hostMaskedPaths: hostFacts.thermalPaths,
+            sandboxPath: sandbox, pidOfContainer: pidOfContainer, hasSysctl: hostFacts.hasSysctl,
+            hostMaskedPaths: hostFacts.thermalPaths,
             recursiveReadOnly: hostFacts.recursiveReadOnly)
         return try generator.generate()
     }

@@ -46,7 +46,7 @@ extension Engine {
                 if stats.pidsStats.current > 0 { stats.pidsStats.current -= 1 }
                 if stats.pidsStats.limit > 0 { stats.pidsStats.limit -= 1 }
             }
-            if record.hostConfig.networkMode == "bridge" {
+            if record.hostConfig.networkMode != "host" {
                 stats.networks = StatisticsConversion.interfaces(pid: run.pid)
             }
             return stats

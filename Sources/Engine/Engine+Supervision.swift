@@ -119,6 +119,7 @@ extension Engine {
             decision = stored.hostConfig.autoRemove ? .remove : .stay
         }
         guard let decision else { return }
+        leaveNetworks(container)
         if startIsNews { post(container.record, "start", time: record.startedAt) }
         container.setHealthChecks(nil)
         for exec in container.takeExecs() { exec.containerEnded() }

@@ -30,6 +30,10 @@ public final class Engine: Sendable {
     let hostFacts: HostFacts
     let seccomp: SeccompPrograms
     let registry = ContainerRegistry()
+    let networks = NetworkRegistry()
+    let hostNetworks: HostNetworks
+    /// Held while the default network's subnet is chosen.
+    let settlement = Mutex(())
     let log: @Sendable (String) -> Void
     private let dataLock: OwnedDescriptor
     private let executionLock: OwnedDescriptor
@@ -59,6 +63,8 @@ public final class Engine: Sendable {
             }
         }
         launcher = try MonitorLauncher(runtimePath: configuration.runtimePath)
+        hostNetworks = HostNetworks(
+            instance: instance, directory: paths.namespaces, provider: launcher, executor: workers, log: log)
         reader = try MonitorReader()
         cgroups = try CgroupLayout.detect()
         cgroupParent = try CgroupParent.prepare(layout: cgroups, instance: instance)
@@ -110,6 +116,8 @@ public final class Engine: Sendable {
             container.setRestart(nil)
             container.setHealthChecks(nil)
         }
+        for container in registry.all { await container.networkRelease?.value }
+        await hostNetworks.shutdown()
         await eventBus.flush()
         eventBus.close()
         reader.stop()
@@ -160,6 +168,9 @@ struct EnginePaths: Sendable {
     /// Data that belongs to nothing the database knows.
     var quarantine: String { dataRoot + "/quarantine" }
     var bundles: String { executionRoot + "/containers" }
+
+    /// Files that pin network namespaces.
+    var namespaces: String { executionRoot + "/netns" }
 
     func container(_ id: String) -> String { "\(containers)/\(id)" }
     func bundle(_ id: String) -> String { "\(bundles)/\(id)" }

@@ -133,14 +133,21 @@ import Testing
     @Test func hostConfigurations() {
         #expect(validate { _ in } == nil)
         #expect(
-            validate { $0.portBindings = ["80/tcp": [PortBinding(hostIP: "", hostPort: "80")]] }?
-                .contains("bridged networking") == true)
+            validate { $0.portBindings = ["80/quic": [PortBinding(hostIP: "", hostPort: "80")]] }?
+                .contains("invalid proto: quic") == true)
+        #expect(validate { $0.portBindings = ["80": [PortBinding(hostIP: "", hostPort: "80-90")]] } == nil)
         #expect(
             validate {
                 $0.autoRemove = true
                 $0.restartPolicy.name = "always"
             } == "can't create 'AutoRemove' container with restart policy")
-        #expect(validate { $0.networkMode = "nowhere" } == "network nowhere not found")
+        #expect(
+            validate { $0.networkMode = "container:" } == "invalid container format container:<name|id>")
+        #expect(
+            validate {
+                $0.networkMode = "container:x"
+                $0.publishAllPorts = true
+            } == "conflicting options: port publishing and the container type network mode")
         #expect(validate { $0.capAdd = ["NOT_ONE"] } != nil)
         #expect(validate { $0.capAdd = ["NET_ADMIN"] } == nil)
         #expect(validate { $0.oomScoreAdj = 1001 } != nil)

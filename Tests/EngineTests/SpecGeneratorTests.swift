@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct SpecGeneratorTests {
     private func generate(
-        sources: [String: String] = [:], pids: [String: Int32] = [:],
+        sources: [String: String] = [:], pids: [String: Int32] = [:], sandbox: String? = nil,
         _ configure: (inout ContainerRecord.Document) -> Void = { _ in }
     ) throws -> RuntimeSpec {
         let record = makeRecord(configure)
@@ -14,6 +14,7 @@ import Testing
             record: record, modes: NamespaceModes(record.hostConfig),
             security: SecurityOptions(record.hostConfig.securityOpt ?? []), cgroupPath: "/mycontainer-0/x",
             hostnamePath: "/d/hostname", hostsPath: "/d/hosts", resolvConfPath: "/d/resolv.conf", sources: sources,
+            sandboxPath: sandbox,
             pidOfContainer: { name throws(EngineError) in
                 guard let pid = pids[name] else { throw .conflict("container \(name) is not running") }
                 return pid

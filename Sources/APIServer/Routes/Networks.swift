@@ -2,84 +2,55 @@ import Engine
 import EngineAPI
 import NIOHTTP1
 
-/// The networks that exist before bridged networking does: a container's own namespace with loopback (`bridge`,
-/// `none`) and the host's.
 extension Router {
     mutating func addNetworks(_ engine: Engine) {
         add(.GET, "/networks") { request in
             let filters = try request.query.filters()
-            let known: Set = ["dangling", "driver", "id", "label", "name", "scope", "type"]
-            if let unknown = filters.firstUnknown(known) { throw InvalidFilter(key: unknown) }
-            return .json(predefined.filter { matches($0, filters) })
+            // Lists name the containers in a network until 1.28.
+            let networks = try await engine.networks(filters: filters, verbose: request.version < APIVersion(1, 28))
+            return .json(networks.map { Compatibility.network($0, request.version) })
         }
-        add(.POST, "/networks/create") { _ in throw unavailable("make a network") }
-        add(.POST, "/networks/prune") { _ in .json(["NetworksDeleted": JSONValue.null]) }
+        add(.POST, "/networks/create") { request in
+            var creation = try request.document(NetworkCreateRequest.self, required: true)
+            if request.version < APIVersion(1, 48) { creation.enableIPv4 = nil }
+            return .json(try await engine.createNetwork(creation), status: .created)
+        }
+        add(.POST, "/networks/prune") { request in
+            .json(try await engine.pruneNetworks(filters: try request.query.filters()))
+        }
         add(.POST, "/networks/{name}/connect") { request in
-            _ = try find(request.name)
-            throw unavailable("connect a container to network \(request.name)")
+            var connection = try request.document(NetworkConnectRequest.self, required: true)
+            if request.version < APIVersion(1, 48) { connection.endpointConfig?.gwPriority = 0 }
+            try await engine.connectNetwork(request.name, connection)
+            return .nothing(.ok)
         }
         add(.POST, "/networks/{name}/disconnect") { request in
-            _ = try find(request.name)
-            throw unavailable("disconnect a container from network \(request.name)")
+            let disconnection = try request.document(NetworkDisconnectRequest.self, required: true)
+            try await engine.disconnectNetwork(request.name, disconnection)
+            return .nothing(.ok)
         }
         add(.GET, "/networks/{name}") { request in
-            var network = try find(request.name)
-            for container in try await engine.containers(all: false, limit: nil, size: false, filters: Filters())
-            where container.hostConfig.networkMode == network.name {
-                network.containers?[container.id] = NetworkInspect.EndpointResource {
-                    $0.name = container.names?.first.map { String($0.dropFirst()) } ?? ""
-                }
+            if let scope = request.query.text("scope"), scope != "local" {
+                throw Failure(.notFound, "network \(request.name) not found")
             }
-            return .json(network)
+            return .json(Compatibility.network(try await engine.inspectNetwork(request.name), request.version))
         }
         add(.DELETE, "/networks/{name}") { request in
-            let network = try find(request.name)
-            throw Failure(
-                .forbidden, "\(network.name) is a pre-defined network and cannot be removed")
+            try await engine.removeNetwork(request.name)
+            return .nothing()
+        }
+        addPorts(engine)
+    }
+
+    /// This engine's own: ports of a container that may be running.
+    private mutating func addPorts(_ engine: Engine) {
+        add(.POST, "/containers/{name}/ports/add") { request in
+            let change = try request.document(PortChangeRequest.self, required: true)
+            return .json(try await engine.addPorts(request.name, change))
+        }
+        add(.POST, "/containers/{name}/ports/remove") { request in
+            let change = try request.document(PortChangeRequest.self, required: true)
+            return .json(try await engine.removePorts(request.name, change))
         }
     }
-}
-
-private let predefined: [NetworkInspect] = [("bridge", "bridge"), ("host", "host"), ("none", "null")].map {
-    name, driver in
-    NetworkInspect {
-        $0.name = name
-        $0.driver = driver
-        $0.id = identity(name)
-        $0.ipam.config = nil
-    }
-}
-
-/// 64 hex digits that are always the same for a name (FNV-1a, once for each quarter).
-private func identity(_ name: String) -> String {
-    (UInt8(0)..<4).map { quarter in
-        let hash = (Array(name.utf8) + [quarter]).reduce(0xcbf2_9ce4_8422_2325 as UInt64) { hash, byte in
-            (hash ^ UInt64(byte)) &* 0x100_0000_01b3
-        }
-        let digits = String(hash, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
-    }.joined()
-}
-
-private func find(_ term: String) throws(Failure) -> NetworkInspect {
-    if let network = predefined.first(where: { $0.name == term || $0.id == term }) { return network }
-    let prefixed = predefined.filter { $0.id.hasPrefix(term) }
-    if prefixed.count == 1 { return prefixed[0] }
-    throw Failure(.notFound, "network \(term) not found")
-}
-
-private func matches(_ network: NetworkInspect, _ filters: Filters) -> Bool {
-    func any(_ key: String, _ test: (String) -> Bool) -> Bool {
-        filters[key].isEmpty || filters[key].contains(where: test)
-    }
-    return any("driver") { $0 == network.driver } && any("id") { network.id.hasPrefix($0) }
-        && any("name") { network.name.contains($0) } && any("scope") { $0 == network.scope }
-        && any("type") { $0 == "builtin" } && filters["label"].isEmpty
-        // None of these is ever dangling.
-        && !filters["dangling"].contains { ["1", "true"].contains($0) }
-}
-
-private func unavailable(_ what: String) -> Failure {
-    .notImplemented(
-        "cannot \(what): this version has no networks of its own yet; use --network none, host or container:<name>")
 }

@@ -122,14 +122,9 @@ enum ConfigRules {
         guard (-1000...1000).contains(host.oomScoreAdj) else {
             throw .invalid("Invalid value \(host.oomScoreAdj), range for oom score adj is [-1000, 1000]")
         }
-        if host.portBindings?.isEmpty == false || host.publishAllPorts {
-            throw EngineError(
-                .notImplemented,
-                "publishing ports is not supported yet: it comes with bridged networking; use --network host to reach "
-                    + "the container's ports on the host")
-        }
+        if let bindings = host.portBindings { host.portBindings = try PortRules.normalized(bindings) }
+        for port in config.exposedPorts?.keys.map({ $0 }) ?? [] { _ = try PortRules.parse(port) }
         try conflicts(host, config, modes)
-        if host.links?.isEmpty == false { throw .invalid("links are not supported: they need bridged networking") }
         if !host.cgroupParent.isEmpty {
             throw .invalid("cgroup-parent is not supported: containers have their cgroups under the daemon's own")
         }
@@ -189,11 +184,24 @@ enum ConfigRules {
         if modes.uts == .host && !config.hostname.isEmpty {
             throw .invalid("conflicting options: hostname and the UTS mode")
         }
+        if modes.network == .host, host.links?.isEmpty == false {
+            throw .invalid(
+                "conflicting options: host type networking can't be used with links. This would result in undefined "
+                    + "behavior")
+        }
         guard case .container = modes.network else { return }
         if !config.hostname.isEmpty { throw .invalid("conflicting options: hostname and the network mode") }
+        if host.links?.isEmpty == false {
+            throw .invalid(
+                "conflicting options: container type network can't be used with links. This would result in undefined "
+                    + "behavior")
+        }
         if host.dns?.isEmpty == false { throw .invalid("conflicting options: dns and the network mode") }
         if host.extraHosts?.isEmpty == false {
             throw .invalid("conflicting options: custom host-to-IP mapping and the network mode")
+        }
+        if host.portBindings?.isEmpty == false || host.publishAllPorts {
+            throw .invalid("conflicting options: port publishing and the container type network mode")
         }
     }
 

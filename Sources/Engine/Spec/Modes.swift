@@ -56,11 +56,14 @@ struct NamespaceModes: Sendable, Equatable {
 
     static func network(_ mode: String) throws(EngineError) -> NamespaceMode {
         switch mode {
-        case "", "default", "bridge", "none": return .own
         case "host": return .host
         default:
             if let other = container(mode) { return .container(other) }
-            throw .notFound("network \(mode) not found")
+            if mode == "container:" {
+                throw .invalid("invalid container format container:<name|id>")
+            }
+            // The name of a network, which is looked up where a container is made.
+            return .own
         }
     }
 

@@ -18,6 +18,8 @@ struct SpecGenerator {
     let resolvConfPath: String?
     /// Mounts resolved for this start: host source of each of `record.document.mounts`, nil for a tmpfs.
     let sources: [String: String]
+    /// The file that pins the network namespace; nil where the runtime makes it.
+    let sandboxPath: String?
     /// Host pid of another container's PID 1, for namespaces that are shared with it.
     let pidOfContainer: (String) throws(EngineError) -> Int32
     /// Whether the kernel has a sysctl.
@@ -160,6 +162,8 @@ struct SpecGenerator {
         for (type, file, mode) in kinds {
             switch mode {
             case .host: continue
+            case .own where type == "network":
+                result.append(RuntimeSpec.Namespace(type: type, path: sandboxPath))
             case .own: result.append(RuntimeSpec.Namespace(type: type))
             case .container(let other):
                 let pid = try pidOfContainer(other)

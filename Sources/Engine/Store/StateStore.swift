@@ -37,6 +37,13 @@ struct StateStore: Sendable {
             value TEXT NOT NULL
         ) STRICT, WITHOUT ROWID;
         """,
+        """
+        CREATE TABLE networks (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            document BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
     ]
 
     // MARK: Containers
@@ -126,6 +133,42 @@ struct StateStore: Sendable {
             try connection.query("SELECT document FROM volumes") { row in
                 try JSONDecoder().decode(StoredVolume.self, from: Data(row.bytes(0)))
             }
+        }
+    }
+
+    // MARK: Networks
+
+    /// Enters networks, or puts them in place of what was stored of them, all or nothing.
+    func set(_ networks: [NetworkRecord]) throws {
+        let rows = try networks.map { ($0.id, $0.name, try $0.encoded()) }
+        _ = try database.write(.full) { connection in
+            for (id, name, document) in rows {
+                try connection.run(
+                    """
+                    INSERT INTO networks (id, name, document) VALUES (?, ?, ?)
+                    ON CONFLICT (id) DO UPDATE SET name = excluded.name, document = excluded.document
+                    """, id, name, document)
+            }
+        }
+    }
+
+    func deleteNetwork(_ id: String) throws {
+        _ = try database.write(.full) { try $0.run("DELETE FROM networks WHERE id = ?", id) }
+    }
+
+    /// Every network, and the ids of those whose documents can't be read.
+    func networks() throws -> (records: [NetworkRecord], unreadable: [(id: String, reason: String)]) {
+        try database.read { connection in
+            var unreadable: [(id: String, reason: String)] = []
+            let records = try connection.query("SELECT id, document FROM networks") { row -> NetworkRecord? in
+                do {
+                    return try NetworkRecord.decode(row.bytes(1))
+                } catch {
+                    unreadable.append((row.text(0), "\(error)"))
+                    return nil
+                }
+            }
+            return (records.compactMap { $0 }, unreadable)
         }
     }
 
