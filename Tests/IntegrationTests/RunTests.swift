@@ -46,7 +46,7 @@ struct RunTests {
                 ["--name", "b/ad", "busybox"],
                 ["--memory", "1k", "busybox"], ["--memory", "many", "busybox"], ["--cpus", "-1", "busybox"],
                 ["-v", "relative/path:/x", "busybox"], ["--network", "container:nobody", "busybox"],
-                ["--cap-add", "NO_SUCH", "busybox"], ["-p", "80:80", "busybox"],
+                ["--cap-add", "NO_SUCH", "busybox"], ["-p", "80:eighty", "busybox"],
             ] {
                 let outcome = try daemon.cli(arguments: ["run", "--rm"] + arguments + ["true"])
                 #expect(outcome.status == 125, "run \(arguments): \(outcome)")

@@ -52,6 +52,13 @@ public enum CommandLineProgram {
             }
             spelling += " " + second
         }
+        // A verb that has verbs of its own. Docker's `port` takes two operands at most, so nothing of it is taken away.
+        if let next = rest.first, rest.count > 2 || rest.contains("--help") || rest.contains("-h"),
+            CommandTable.isVerb("\(spelling) \(next)")
+        {
+            spelling += " " + next
+            rest = rest.dropFirst()
+        }
         guard let command = CommandTable.command(spelling) else {
             let (group, verb) = cut(spelling, " ")
             let path = verb == nil ? name : "\(name) \(group)"

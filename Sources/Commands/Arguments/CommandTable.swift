@@ -20,6 +20,7 @@ enum CommandTable {
     static let groups = [
         CommandGroup(name: "container", summary: "Manage containers"),
         CommandGroup(name: "image", summary: "Manage images"),
+        CommandGroup(name: "network", summary: "Manage networks"),
         CommandGroup(name: "system", summary: "Manage mycontainer"),
         CommandGroup(name: "volume", summary: "Manage volumes"),
     ]
@@ -38,6 +39,8 @@ enum CommandTable {
         Entry("logs", "container logs", make: LogsCommand.command),
         Entry("pause", "container pause", make: LifecycleCommands.pause),
         Entry("port", "container port", make: PortCommand.command),
+        Entry("port add", "container port add", make: PortChangeCommands.add),
+        Entry("port rm", "container port rm", make: PortChangeCommands.remove),
         Entry("rename", "container rename", make: LifecycleCommands.rename),
         Entry("restart", "container restart", make: LifecycleCommands.restart),
         Entry("rm", "container rm", "container remove", make: LifecycleCommands.remove),
@@ -64,6 +67,14 @@ enum CommandTable {
         Entry("image inspect", make: InspectCommand.image),
         Entry("image prune", make: PruneCommands.images),
 
+        Entry("network connect", make: NetworkCommands.connect),
+        Entry("network create", make: NetworkCommands.create),
+        Entry("network disconnect", make: NetworkCommands.disconnect),
+        Entry("network inspect", make: InspectCommand.network),
+        Entry("network ls", "network list", make: NetworkCommands.list),
+        Entry("network prune", make: PruneCommands.networks),
+        Entry("network rm", "network remove", make: NetworkCommands.remove),
+
         Entry("volume create", make: VolumeCommands.create),
         Entry("volume inspect", make: InspectCommand.volume),
         Entry("volume ls", "volume list", make: VolumeCommands.list),
@@ -80,6 +91,8 @@ enum CommandTable {
         Entry("__complete", make: CompletionCommands.complete),
         Entry("__man", make: ManCommand.command),
     ]
+
+    static func isVerb(_ spelling: String) -> Bool { entries.contains { $0.spellings.contains(spelling) } }
 
     /// The command that is written so, nil where there is none.
     static func command(_ spelling: String) -> Command? {

@@ -164,7 +164,7 @@ enum Completion: Sendable, Equatable {
     case words([String])
     /// Live names, asked from the daemon.
     case containers, runningContainers, stoppedContainers, pausedContainers
-    case images, volumes
+    case images, volumes, networks
     /// The verbs of this command line, for `help`.
     case commands
 }

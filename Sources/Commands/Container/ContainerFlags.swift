@@ -96,7 +96,7 @@ enum ContainerFlags {
         "network", type: "network", "Connect a container to a network", initial: []
     ) {
         value, word throws(InvalidValue) in value.append(try NetworkAttachment(parsing: word))
-    }.alsoSpelled("net").completed(by: .words(["none", "host", "bridge"]))
+    }.alsoSpelled("net").completed(by: .networks)
     static let networkAlias = Flag.list("network-alias", "Add network-scoped alias for the container")
         .alsoSpelled("net-alias")
     static let publish = Flag.list("publish", short: "p", "Publish a container's port(s) to the host")

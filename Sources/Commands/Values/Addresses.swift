@@ -14,6 +14,40 @@ func canonicalAddress(_ text: String) -> String? {
     return nil
 }
 
+/// An address with the length of its network's prefix, for what lies within what.
+struct AddressBlock: Equatable {
+    private let bytes: [UInt8]
+    private let length: Int
+
+    /// `172.28.0.0/16`
+    init?(_ text: String) {
+        let (address, prefix) = cut(text, "/")
+        guard let prefix, let length = Int(prefix), let bytes = Self.bytes(address), 0...bytes.count * 8 ~= length
+        else { return nil }
+        self.bytes = bytes
+        self.length = length
+    }
+
+    init?(address text: String) {
+        guard let bytes = Self.bytes(text) else { return nil }
+        self.bytes = bytes
+        length = bytes.count * 8
+    }
+
+    func contains(_ other: AddressBlock) -> Bool {
+        guard bytes.count == other.bytes.count, length <= other.length else { return false }
+        return (0..<length).allSatisfy { (bytes[$0 / 8] ^ other.bytes[$0 / 8]) & (0x80 >> UInt8($0 % 8)) == 0 }
+    }
+
+    private static func bytes(_ text: String) -> [UInt8]? {
+        for (family, size) in [(AF_INET, 4), (AF_INET6, 16)] {
+            var address = [UInt8](repeating: 0, count: size)
+            if inet_pton(family, text, &address) == 1 { return address }
+        }
+        return nil
+    }
+}
+
 /// `--dns`.
 func parseAddress(_ word: String) throws(InvalidValue) -> String {
     guard let address = canonicalAddress(trimmed(word)) else {

@@ -180,6 +180,9 @@ struct Completer {
         case .volumes:
             let list = try? EngineClient(host: global.host(), debug: false).json(.GET, "/volumes")
             found = (list?["Volumes"].elements ?? []).compactMap { $0["Name"].string }
+        case .networks:
+            let list = try? EngineClient(host: global.host(), debug: false).json(.GET, "/networks")
+            found = (list?.elements ?? []).compactMap { $0["Name"].string }
         case .commands: found = verbs
         }
         return found.filter { $0.hasPrefix(prefix) }

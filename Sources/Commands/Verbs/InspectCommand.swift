@@ -3,6 +3,8 @@ enum InspectCommand {
     private static let format = Flag.string(
         "format", short: "f", "Format output: 'json', or a Go TEMPLATE")
     private static let size = Flag.toggle("size", short: "s", "Display total file sizes if the type is container")
+    // Of swarm services, which there are none of.
+    private static let verbose = Flag.toggle("verbose", short: "v", "Verbose output for diagnostics").hidden
     private static let type = Flag.string("type", "Only inspect objects of the given type")
         .completed(by: .words(["container", "image", "network", "volume"]))
 
@@ -49,6 +51,14 @@ enum InspectCommand {
             spellings: ["image inspect"], summary: "Display detailed information on one or more images",
             usage: "[OPTIONS] IMAGE [IMAGE...]", options: [format.option], operands: .atLeast(1), completion: .images
         ) { try inspect($0, kinds().filter { $0.name == "image" }, size: false) }
+    }
+
+    static var network: Command {
+        Command(
+            spellings: ["network inspect"], summary: "Display detailed information on one or more networks",
+            usage: "[OPTIONS] NETWORK [NETWORK...]", options: [format.option, verbose.option], operands: .atLeast(1),
+            completion: .networks
+        ) { try inspect($0, kinds().filter { $0.name == "network" }, size: false) }
     }
 
     static var volume: Command {
@@ -105,8 +115,7 @@ enum InspectCommand {
                 return try engine.json(
                     .GET, kind.path(pathPart(name)), ["size": size && kind.name == "container" ? "1" : nil])
             } catch let error as DaemonError {
-                // Networks may be a service that this daemon doesn't have (501): then none has this name.
-                if kinds.count > 1 && (error.isNotFound || error.status == 501) { continue }
+                if kinds.count > 1 && error.isNotFound { continue }
                 throw error
             }
         }

@@ -9,12 +9,6 @@ enum PortCommand {
             let name = invocation.operands[0]
             let container = try invocation.engine().json(.GET, "/containers/\(pathPart(name))/json")
             let ports = container["NetworkSettings"]["Ports"].members
-            func addresses(_ bindings: OrderedJSON) -> [String] {
-                bindings.elements.map { binding in
-                    let address = binding["HostIp"].string ?? ""
-                    return (address.contains(":") ? "[\(address)]" : address) + ":\(binding["HostPort"].string ?? "")"
-                }
-            }
             if invocation.operands.count == 2 {
                 let (port, named) = cut(invocation.operands[1], "/")
                 guard let number = UInt16(port) else {
@@ -28,11 +22,23 @@ enum PortCommand {
                 output(found.map { $0 + "\n" }.joined())
                 return 0
             }
-            func order(_ key: String) -> (Int, String) { (Int(cut(key, "/").0) ?? 0, key) }
-            for (port, bindings) in ports.sorted(by: { order($0.key) < order($1.key) }) {
-                for address in addresses(bindings) { output("\(port) -> \(address)\n") }
-            }
+            output(lines(ports))
             return 0
         }
+    }
+
+    private static func addresses(_ bindings: OrderedJSON) -> [String] {
+        bindings.elements.map { binding in
+            let address = binding["HostIp"].string ?? ""
+            return (address.contains(":") ? "[\(address)]" : address) + ":\(binding["HostPort"].string ?? "")"
+        }
+    }
+
+    /// `80/tcp -> 0.0.0.0:8080`, in the order of the ports.
+    static func lines(_ ports: [(key: String, value: OrderedJSON)]) -> String {
+        func order(_ key: String) -> (Int, String) { (Int(cut(key, "/").0) ?? 0, key) }
+        return ports.sorted { order($0.key) < order($1.key) }.map { port, bindings in
+            addresses(bindings).map { "\(port) -> \($0)\n" }.joined()
+        }.joined()
     }
 }

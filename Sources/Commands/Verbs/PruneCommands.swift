@@ -1,7 +1,7 @@
 import EngineAPI
 import Glibc
 
-/// `container|image|volume|system prune`: remove what is not in use.
+/// `container|image|network|volume|system prune`: remove what is not in use.
 enum PruneCommands {
     private static let force = Flag.toggle("force", short: "f", "Do not prompt for confirmation")
     private static let filter = Flag.filter("Provide filter values (e.g. \"label=<key>=<value>\")").withoutShort
@@ -51,19 +51,31 @@ enum PruneCommands {
         }
     }
 
+    static var networks: Command {
+        Command(
+            spellings: ["network prune"], summary: "Remove all unused networks", usage: "[OPTIONS]",
+            options: [filter.option, force.option], operands: .none
+        ) { invocation in
+            try confirm("This will remove all custom networks not used by at least one container.", invocation)
+            _ = try prune(.networks, invocation[filter], try invocation.engine())
+            return 0
+        }
+    }
+
     static var system: Command {
         Command(
             spellings: ["system prune"], summary: "Remove unused data", usage: "[OPTIONS]",
             options: [allImages.option, filter.option, force.option, withVolumes.option], operands: .none
         ) { invocation in
             let all = invocation[allImages]
-            var items = ["all stopped containers"]
+            var items = ["all stopped containers", "all networks not used by at least one container"]
             if invocation[withVolumes] { items.append("all anonymous volumes not used by at least one container") }
             items.append(
                 all ? "all images without at least one container associated to them" : "all dangling images")
             try confirm("This will remove:\n" + items.map { "  - \($0)\n" }.joined(), invocation)
             let engine = try invocation.engine()
             var freed = try prune(.containers, invocation[filter], engine)
+            _ = try prune(.networks, invocation[filter], engine)
             if invocation[withVolumes] { freed += try prune(.volumes, invocation[filter], engine) }
             var filters = invocation[filter]
             filters.add("dangling", all ? "false" : "true")
@@ -72,7 +84,7 @@ enum PruneCommands {
         }
     }
 
-    private enum Kind { case containers, images, volumes }
+    private enum Kind { case containers, images, networks, volumes }
 
     /// - Returns: bytes freed.
     private static func prune(_ kind: Kind, _ filters: Filters, _ engine: EngineClient) throws -> UInt64 {
@@ -80,11 +92,13 @@ enum PruneCommands {
         switch kind {
         case .containers: path = "/containers/prune"
         case .images: path = "/images/prune"
+        case .networks: path = "/networks/prune"
         case .volumes: path = "/volumes/prune"
         }
         let report = try engine.json(.POST, path, ["filters": filters.query])
         switch kind {
         case .containers: list("Deleted Containers:", report["ContainersDeleted"].elements.compactMap(\.string))
+        case .networks: list("Deleted Networks:", report["NetworksDeleted"].elements.compactMap(\.string))
         case .volumes: list("Deleted Volumes:", report["VolumesDeleted"].elements.compactMap(\.string))
         case .images:
             let lines = report["ImagesDeleted"].elements.map { item in
