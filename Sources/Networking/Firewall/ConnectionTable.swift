@@ -12,7 +12,7 @@ struct ConnectionTable: Sendable {
     private let routes: NetlinkSocket?
 
     init() {
-        connections = try? NetlinkSocket(family: NETLINK_NETFILTER)
+        connections = try? NetlinkSocket(family: .netfilter)
         routes = try? NetlinkSocket()
     }
 
