@@ -104,7 +104,7 @@ final class Topology: Sendable {
     func connections(_ port: UInt16) throws -> [String] {
         try host.inside {
             var found: [String] = []
-            try NetlinkSocket(family: 12).forgetConnections(
+            try NetlinkSocket(family: .netfilter).forgetConnections(
                 ConnectionFilter(isIPv6: false, transport: UInt8(IPPROTO_UDP), port: port)
             ) {
                 found.append("\($0.destination)")
