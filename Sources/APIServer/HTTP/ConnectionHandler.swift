@@ -347,10 +347,6 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     // MARK: Upgrading
 
-    /// docker-py reads the head through a buffer and then the socket beneath it: what arrives together with the head is
-    /// lost to it. dockerd takes longer than this to start an exec, so its users never see that.
-    private static let headStart = TimeAmount.milliseconds(20)
-
     /// Turns the connection into a raw one. The HTTP handlers go from the outside in, so that bytes which the client
     /// sent early reach the new handler.
     private func upgrade(_ upgrade: Upgrade) {
@@ -369,15 +365,7 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
             try pipeline.addHandler(client)
             pipeline.removeHandler(decoderAndEncoder.1, promise: nil)
             client.write(ByteBuffer(string: text))
-            if head.headers.first(name: "User-Agent")?.hasPrefix("docker-sdk-python") == true {
-                client.flush()
-                let connection = NIOLoopBound(client, eventLoop: context.eventLoop)
-                context.eventLoop.scheduleTask(in: Self.headStart) { [eventLoop = context.eventLoop] in
-                    Splice.start(client: connection.value, upgrade, eventLoop: eventLoop)
-                }
-            } else {
-                Splice.start(client: client, upgrade, eventLoop: context.eventLoop)
-            }
+            Splice.start(client: client, upgrade, eventLoop: context.eventLoop)
             pipeline.removeHandler(self, promise: nil)
             pipeline.removeHandler(decoderAndEncoder.0, promise: nil)
         } catch {

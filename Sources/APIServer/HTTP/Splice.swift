@@ -1,14 +1,38 @@
 import Engine
+import Glibc
 import NIOCore
 import NIOPosix
 
 /// Joins a client's connection with a container's streams, in both directions, with back-pressure, and half-close.
 enum Splice {
-    /// Sends the replay, then joins the two ends. Both live on one event loop, so nothing is locked or handed over.
+    /// How often, and how many times, to look whether the client has read the head.
+    private static let headInterval = TimeAmount.microseconds(500)
+    private static let headLooks = 40
+
+    /// Sends the head that was written and, once the client has read it, the streams.
+    ///
+    /// Clients that read the head through a buffer and then the socket beneath it (docker-py does) lose what arrives
+    /// together with the head. dockerd is too slow for that to happen; here a container's first output may be quicker
+    /// than the client. One that does not read for 20 ms has had its chance.
     static func start(client: SpliceHandler, _ upgrade: Upgrade, eventLoop: any EventLoop) {
+        client.flush()
+        sendWhenRead(NIOLoopBound(client, eventLoop: eventLoop), upgrade, eventLoop, looks: headLooks)
+    }
+
+    private static func sendWhenRead(
+        _ client: NIOLoopBound<SpliceHandler>, _ upgrade: Upgrade, _ eventLoop: any EventLoop, looks: Int
+    ) {
+        if looks == 0 || !client.value.hasUnreadOutput { return send(client, upgrade, eventLoop) }
+        eventLoop.scheduleTask(in: headInterval) { sendWhenRead(client, upgrade, eventLoop, looks: looks - 1) }
+    }
+
+    /// Sends the replay, then joins the two ends. Both live on one event loop, so nothing is locked or handed over.
+    private static func send(
+        _ connection: NIOLoopBound<SpliceHandler>, _ upgrade: Upgrade, _ eventLoop: any EventLoop
+    ) {
+        let client = connection.value
         if !upgrade.message.isEmpty { client.write(ByteBuffer(bytes: upgrade.message)) }
         client.flush()
-        let connection = NIOLoopBound(client, eventLoop: eventLoop)
         guard let replay = upgrade.replay else {
             join(connection, upgrade, eventLoop)
             return
@@ -180,6 +204,16 @@ final class SpliceHandler: ChannelInboundHandler {
     }
 
     func flush() { context?.flush() }
+
+    /// Whether the other side has bytes of ours still to read (unix(7), SIOCOUTQ).
+    var hasUnreadOutput: Bool {
+        guard isOpen, let pipeline = context?.pipeline.syncOperations else { return false }
+        var count: Int32 = 0
+        let result = try? pipeline.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { socket in
+            ioctl(socket, UInt(TIOCOUTQ), &count)
+        }
+        return result == 0 && count > 0
+    }
 
     /// Writes and goes on when there is room for more.
     func write(_ buffer: ByteBuffer, _ continuation: CheckedContinuation<Void, any Error>) {
