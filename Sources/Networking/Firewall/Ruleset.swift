@@ -40,10 +40,10 @@ struct Ruleset {
         }
         text += """
             set bridges { type ifname; }
-            set hairpins { type ifname . ifname; }
             map into { type ifname : verdict; }
             map out-of { type ifname : verdict; }
             map leaving { type ifname : verdict; }
+            map entering { type ifname : verdict; }
 
             chain loopback {
                 type filter hook prerouting priority raw; policy accept;
@@ -86,7 +86,7 @@ struct Ruleset {
             chain departing {
                 type nat hook postrouting priority srcnat; policy accept;
                 ip saddr 127.0.0.0/8 oifname @bridges masquerade
-                ct status dnat iifname . oifname @hairpins masquerade
+                ct status dnat oifname vmap @entering
                 iifname vmap @leaving
             }
 
@@ -114,6 +114,9 @@ struct Ruleset {
             into.append("iifname \(bridge) drop")
         }
         if !network.isInternal {
+            if !network.trustedInterfaces.isEmpty {
+                into.append("iifname { \(network.trustedInterfaces.map(quoted).joined(separator: ", ")) } accept")
+            }
             for (isIPv6, family, icmp) in [(false, "ip", "icmp"), (true, "ip6", "ipv6-icmp")] {
                 let suffix = isIPv6 ? "6" : "4"
                 switch network.mode(isIPv6: isIPv6) {
@@ -127,6 +130,9 @@ struct Ruleset {
         }
         into.append("drop")
 
+        // To a published port and back into the same network: the answer has to come back this way. Where br_netfilter
+        // rewrites frames between two ports, there is no incoming interface to ask for.
+        let entering = network.subnets.map { "\($0.isIPv6 ? "ip6" : "ip") saddr \($0.network) masquerade" }
         var leaving: [String] = []
         for subnet in network.subnets {
             let mode = network.mode(isIPv6: subnet.isIPv6)
@@ -147,23 +153,22 @@ struct Ruleset {
             "drop",
         ]
         let out = network.isInternal ? ["oifname != \(bridge) drop"] : []
-        return [("into", into), ("out-of", out), ("leaving", leaving), ("guard", guarded)]
+        return [("into", into), ("out-of", out), ("entering", entering), ("leaving", leaving), ("guard", guarded)]
             .map { "chain \($0)-\(network.bridge) {\n\($1.joined(separator: "\n"))\n}\n" }
             .joined()
     }
 
     func removal(of network: FirewallNetwork) -> String {
-        ["into", "out-of", "leaving", "guard"].map { "delete chain inet \(table) \($0)-\(network.bridge)\n" }.joined()
+        ["into", "out-of", "entering", "leaving", "guard"].map {
+            "delete chain inet \(table) \($0)-\(network.bridge)\n"
+        }.joined()
     }
 
     /// What a network has in sets and maps.
     func elements(of network: FirewallNetwork) -> [RulesetElement] {
         let bridge = quoted(network.bridge)
-        var elements = [
-            RulesetElement(set: "bridges", key: bridge),
-            RulesetElement(set: "hairpins", key: "\(bridge) . \(bridge)"),
-        ]
-        elements += ["into", "out-of", "leaving"].map {
+        var elements = [RulesetElement(set: "bridges", key: bridge)]
+        elements += ["into", "out-of", "entering", "leaving"].map {
             RulesetElement(set: $0, key: bridge, value: "jump \($0)-\(network.bridge)")
         }
         for subnet in network.subnets {

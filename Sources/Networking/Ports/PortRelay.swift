@@ -21,9 +21,11 @@ final class PortRelay: Sendable {
         }
     }
 
-    /// Ends it with its connections.
+    /// Ends it with its connections. When it returns the port is free to be bound again; only on an event loop, which
+    /// can't wait for itself, that comes a moment later.
     func stop() {
-        server.close(promise: nil)
         channels.closeAll()
+        let closed = server.close()
+        if MultiThreadedEventLoopGroup.currentEventLoop == nil { try? closed.wait() }
     }
 }

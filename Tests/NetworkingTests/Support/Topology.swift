@@ -1,6 +1,7 @@
 import Glibc
 import LinuxKernel
 import NIOPosix
+import Synchronization
 
 @testable import Networking
 
@@ -20,12 +21,15 @@ final class Topology: Sendable {
     /// The host's ports; its relays' threads are the host's too.
     let ports: HostPorts
     private let group: MultiThreadedEventLoopGroup
+    private let reservations = Mutex<[PortReservation]>([])
 
     static let network0 = FirewallNetwork(
         bridge: "br0", subnets: [IPNetwork("172.30.0.0/24")!, IPNetwork("fd00:30::/64")!])
     static let network1 = FirewallNetwork(bridge: "br1", subnets: [IPNetwork("172.31.0.0/24")!])
 
-    init(_ network0: FirewallNetwork = network0, _ network1: FirewallNetwork = network1) throws {
+    init(
+        _ network0: FirewallNetwork = network0, _ network1: FirewallNetwork = network1, filtersFrames: Bool = false
+    ) throws {
         outside = try NetworkNamespace()
         host = try NetworkNamespace()
         web = try NetworkNamespace()
@@ -35,6 +39,11 @@ final class Topology: Sendable {
         group = try host.inside { MultiThreadedEventLoopGroup(numberOfThreads: 1) }
         ports = HostPorts(group: group)
 
+        // Duplicate address detection takes a second, in which a router sends nothing over IPv6.
+        for namespace in [outside, host, web, peer, other] { try namespace.set("ipv6/conf/default/accept_dad", "0") }
+        // Where the kernel has br_netfilter: whether frames within a bridge pass the rules.
+        try? host.set("bridge/bridge-nf-call-iptables", filtersFrames ? "1" : "0")
+        try? host.set("bridge/bridge-nf-call-ip6tables", filtersFrames ? "1" : "0")
         try host.set("ipv4/ip_forward", "1")
         try host.set("ipv6/conf/all/forwarding", "1")
         try host.run("ip", "link", "add", "out", "type", "veth", "peer", "name", "eth0", "netns", "\(outside.pid)")
@@ -57,7 +66,10 @@ final class Topology: Sendable {
         try firewall.install(FirewallState(networks: [network0, network1]))
     }
 
-    deinit { group.shutdownGracefully { _ in } }
+    deinit {
+        reservations.withLock { $0.forEach { $0.release() } }
+        group.shutdownGracefully { _ in }
+    }
 
     private func addBridge(_ name: String, _ address4: String, _ address6: String?) throws {
         try host.run("ip", "link", "add", name, "type", "bridge")
@@ -95,6 +107,7 @@ final class Topology: Sendable {
                     containerIPv6: ipv6 ? IPAddress("fd00:30::2") : nil, bridge: "br0")
             ])[0]
         }
+        reservations.withLock { $0.append(reservation) }
         try firewall.publish(reservation.ports)
         try self.host.inside { try reservation.activate() }
         return reservation
