@@ -175,23 +175,23 @@ struct FirewallTests {
         // stopped at the ports (`isolated`), which isn't the firewall's part.
         try world.host.run("ip", "link", "set", "v0", "type", "bridge_slave", "isolated", "on")
         try world.host.run("ip", "link", "set", "v1", "type", "bridge_slave", "isolated", "on")
-        try world.host.set("ipv4/conf/br0/proxy_arp_pvlan", "1")
-        try world.host.set("ipv4/neigh/br0/proxy_delay", "0")
-        try world.host.set("ipv4/conf/br0/send_redirects", "0")
-        try world.host.set("ipv4/conf/all/send_redirects", "0")
         let server = try TestSocket.listen(in: world.web, "0.0.0.0", 80)
-        let second = try TestSocket.listen(in: world.web, "0.0.0.0", 81)
         #expect(try world.reaches(from: world.peer, "172.30.0.2", 80, server) == nil)
-        // But a published port is open to all, and a link to the one who has it.
+        // But a published port is open to all.
         try world.publish(nil, 8080)
         #expect(try world.reaches(from: world.peer, "198.51.100.1", 8080, server) != nil)
-        let link = FirewallLink(
-            bridge: "br0", from: IPAddress("172.30.0.3")!, to: IPAddress("172.30.0.2")!, transport: .tcp, port: 80)
-        try world.firewall.link([link])
-        #expect(try world.reaches(from: world.peer, "172.30.0.2", 80, server) == "172.30.0.3")
-        #expect(try world.reaches(from: world.peer, "172.30.0.2", 81, second) == nil)
-        try world.firewall.unlink([link])
+    }
+
+    @Test func framesBetweenContainersAreFilteredWhereTheKernelDoes() throws {
+        var network = Topology.network0
+        network.allowsInterContainer = false
+        let world = try Topology(network, filtersFrames: true)
+        let server = try TestSocket.listen(in: world.web, "0.0.0.0", 80)
+        // Without br_netfilter in the kernel there is nothing to see.
+        if try world.host.inside({ access("/proc/sys/net/bridge/bridge-nf-call-iptables", F_OK) }) != 0 { return }
         #expect(try world.reaches(from: world.peer, "172.30.0.2", 80, server) == nil)
+        try world.publish(nil, 8080)
+        #expect(try world.reaches(from: world.peer, "198.51.100.1", 8080, server) != nil)
     }
 
     @Test func routedNetworksShowPublishedPortsAtTheContainersAddress() throws {
@@ -278,5 +278,62 @@ struct FirewallTests {
         try world.firewall.addNetwork(network)
         let server = try TestSocket.listen(in: world.web, "0.0.0.0", 80)
         #expect(try world.reaches(from: world.outside, "172.30.0.2", 80, server) == "198.51.100.2")
+    }
+}
+
+@Suite struct RulesetTests {
+    private let ruleset = Ruleset(instance: "0011aabb")
+
+    private func port(_ host: String, _ container: String, _ transport: TransportProtocol = .tcp) -> PublishedPort {
+        PublishedPort(
+            transport: transport, hostAddress: IPAddress(host)!, hostPort: 8080,
+            containerAddress: IPAddress(container)!,
+            containerPort: 80, bridge: "br0")
+    }
+
+    @Test func aPublishedPortIsOneElement() {
+        let network = Topology.network0
+        #expect(
+            ruleset.elements(of: port("0.0.0.0", "172.30.0.2"), on: network)
+                == [RulesetElement(set: "published-any4", key: "tcp . 8080", value: "172.30.0.2 . 80")])
+        #expect(
+            ruleset.elements(of: port("::", "fd00:30::2", .sctp), on: network)
+                == [RulesetElement(set: "published-any6", key: "sctp . 8080", value: "fd00:30::2 . 80")])
+        #expect(
+            ruleset.elements(of: port("127.0.0.1", "172.30.0.2", .udp), on: network)
+                == [RulesetElement(set: "published4", key: "127.0.0.1 . udp . 8080", value: "172.30.0.2 . 80")])
+        // Those that a relay carries.
+        #expect(ruleset.elements(of: port("::1", "fd00:30::2"), on: network) == [])
+        #expect(ruleset.elements(of: port("::", "172.30.0.2"), on: network) == [])
+    }
+
+    @Test func internalNetworksPublishNothing() {
+        var network = Topology.network0
+        network.isInternal = true
+        #expect(ruleset.elements(of: port("0.0.0.0", "172.30.0.2"), on: network) == [])
+    }
+
+    @Test func elementsOfOneSetGoTogether() {
+        let elements = [
+            RulesetElement(set: "a", key: "2", value: "x"), RulesetElement(set: "b", key: "3"),
+            RulesetElement(set: "a", key: "1", value: "y"),
+        ]
+        #expect(
+            ruleset.addition(of: elements)
+                == "add element inet mycontainer-0011aabb a { 1 : y, 2 : x }\n"
+                + "add element inet mycontainer-0011aabb b { 3 }\n")
+        #expect(ruleset.removal(of: [RulesetElement]()) == "")
+    }
+
+    @Test(arguments: ["br*", "a\"b", "a;b", "a b", "", "a{b", "a123456789012345"])
+    func namesThatNftWouldMisreadAreRefused(_ name: String) {
+        #expect(throws: NetworkingError.self) { try Ruleset.check(FirewallNetwork(bridge: name, subnets: [])) }
+        #expect(throws: NetworkingError.self) {
+            try Ruleset.check(FirewallNetwork(bridge: "br0", subnets: [], trustedInterfaces: ["eth0", name]))
+        }
+    }
+
+    @Test(arguments: ["br-1f_2.x", "eth0.10", "docker0"]) func namesOfEveryDayPass(_ name: String) throws {
+        try Ruleset.check(FirewallNetwork(bridge: name, subnets: []))
     }
 }

@@ -21,8 +21,7 @@ public final class Firewall: Sendable {
         let nftables: Nftables
         var networks: [String: FirewallNetwork] = [:]
         var ports: Set<PublishedPort> = []
-        var links: Set<FirewallLink> = []
-        /// How many ports and links want an element: several ports of a host may lead to one routed port.
+        /// How many ports want an element: several ports of a host may lead to one routed port.
         var uses: [RulesetElement: Int] = [:]
         var isInstalled = false
     }
@@ -46,16 +45,19 @@ public final class Firewall: Sendable {
 
     /// Makes the whole table, in place of any that is there. The user's own table is made when it is missing.
     public func install(_ new: FirewallState) throws(NetworkingError) {
+        for network in new.networks { try Ruleset.check(network) }
         try state.withLock { state throws(NetworkingError) in
             state.networks = Dictionary(new.networks.map { ($0.bridge, $0) }) { _, last in last }
             state.ports = new.ports
-            state.links = new.links
             try reinstall(&state)
         }
     }
 
     /// Makes a network's chains, or makes them anew when they differ. Published ports stay.
+    ///
+    /// - Throws: `.invalid` for an interface name that nftables has no way to write.
     public func addNetwork(_ network: FirewallNetwork) throws(NetworkingError) {
+        try Ruleset.check(network)
         try state.withLock { state throws(NetworkingError) in
             let old = state.networks[network.bridge]
             if old == network, state.isInstalled { return }
@@ -66,13 +68,12 @@ public final class Firewall: Sendable {
         }
     }
 
-    /// Removes a network's chains, published ports and links. Nothing happens when it is not known.
+    /// Removes a network's chains and published ports. Nothing happens when it is not known.
     public func removeNetwork(bridge: String) throws(NetworkingError) {
         try state.withLock { state throws(NetworkingError) in
             guard let network = state.networks[bridge] else { return }
             let ports = state.ports.filter { $0.bridge == bridge }
-            let links = state.links.filter { $0.bridge == bridge }
-            let unused = release(&state, ports: ports, links: links)
+            let unused = release(&state, ports)
             state.networks[bridge] = nil
             try change(&state) {
                 ruleset.removal(of: unused) + ruleset.removal(of: ruleset.elements(of: network))
@@ -86,11 +87,11 @@ public final class Firewall: Sendable {
         try state.withLock { state throws(NetworkingError) in
             let new = Set(ports).subtracting(state.ports)
             if new.isEmpty { return }
-            let elements = claim(&state, ports: new, links: [])
+            let elements = claim(&state, new)
             do throws(NetworkingError) {
                 try change(&state) { ruleset.addition(of: elements) }
             } catch {
-                _ = release(&state, ports: new, links: [])
+                _ = release(&state, new)
                 throw error
             }
             connections.forgetEarly(new)
@@ -102,30 +103,9 @@ public final class Firewall: Sendable {
     public func unpublish(_ ports: [PublishedPort]) throws(NetworkingError) {
         try state.withLock { state throws(NetworkingError) in
             let old = state.ports.intersection(ports)
-            let unused = release(&state, ports: old, links: [])
+            let unused = release(&state, old)
             try change(&state) { ruleset.removal(of: unused) }
             connections.forgetLate(old)
-        }
-    }
-
-    /// Lets containers reach ports of others across a network without inter-container communication.
-    public func link(_ links: [FirewallLink]) throws(NetworkingError) {
-        try state.withLock { state throws(NetworkingError) in
-            let new = Set(links).subtracting(state.links)
-            let elements = claim(&state, ports: [], links: new)
-            do throws(NetworkingError) {
-                try change(&state) { ruleset.addition(of: elements) }
-            } catch {
-                _ = release(&state, ports: [], links: new)
-                throw error
-            }
-        }
-    }
-
-    public func unlink(_ links: [FirewallLink]) throws(NetworkingError) {
-        try state.withLock { state throws(NetworkingError) in
-            let unused = release(&state, ports: [], links: state.links.intersection(links))
-            try change(&state) { ruleset.removal(of: unused) }
         }
     }
 
@@ -134,7 +114,6 @@ public final class Firewall: Sendable {
         try state.withLock { state throws(NetworkingError) in
             state.networks = [:]
             state.ports = []
-            state.links = []
             state.uses = [:]
             state.isInstalled = false
             try state.nftables.run("add table inet \(ruleset.table)\ndelete table inet \(ruleset.table)\n")
@@ -174,14 +153,11 @@ public final class Firewall: Sendable {
 
     // MARK: Under the lock
 
-    /// Counts what ports and links need, and returns the elements that are new.
-    private func claim(
-        _ state: inout State, ports: Set<PublishedPort>, links: Set<FirewallLink>
-    ) -> [RulesetElement] {
+    /// Counts what ports need, and returns the elements that are new.
+    private func claim(_ state: inout State, _ ports: Set<PublishedPort>) -> [RulesetElement] {
         state.ports.formUnion(ports)
-        state.links.formUnion(links)
         var new: [RulesetElement] = []
-        for element in elements(state.networks, ports, links) {
+        for element in elements(state.networks, ports) {
             state.uses[element, default: 0] += 1
             if state.uses[element] == 1 { new.append(element) }
         }
@@ -189,13 +165,10 @@ public final class Firewall: Sendable {
     }
 
     /// The reverse of ``claim``: returns the elements that nobody needs any more.
-    private func release(
-        _ state: inout State, ports: Set<PublishedPort>, links: Set<FirewallLink>
-    ) -> [RulesetElement] {
+    private func release(_ state: inout State, _ ports: Set<PublishedPort>) -> [RulesetElement] {
         state.ports.subtract(ports)
-        state.links.subtract(links)
         var unused: [RulesetElement] = []
-        for element in elements(state.networks, ports, links) {
+        for element in elements(state.networks, ports) {
             guard let count = state.uses[element] else { continue }
             state.uses[element] = count > 1 ? count - 1 : nil
             if count == 1 { unused.append(element) }
@@ -203,10 +176,8 @@ public final class Firewall: Sendable {
         return unused
     }
 
-    private func elements(
-        _ networks: [String: FirewallNetwork], _ ports: Set<PublishedPort>, _ links: Set<FirewallLink>
-    ) -> [RulesetElement] {
-        ports.flatMap { ruleset.elements(of: $0, on: networks[$0.bridge]) } + links.flatMap(ruleset.elements(of:))
+    private func elements(_ networks: [String: FirewallNetwork], _ ports: Set<PublishedPort>) -> [RulesetElement] {
+        ports.flatMap { ruleset.elements(of: $0, on: networks[$0.bridge]) }
     }
 
     /// Makes a small change. Where the kernel refuses it, the table was not as we thought: then the whole is made anew.
@@ -223,7 +194,7 @@ public final class Firewall: Sendable {
 
     private func reinstall(_ state: inout State) throws(NetworkingError) {
         state.uses = [:]
-        for element in elements(state.networks, state.ports, state.links) { state.uses[element, default: 0] += 1 }
+        for element in elements(state.networks, state.ports) { state.uses[element, default: 0] += 1 }
         let networks = state.networks.values.sorted { $0.bridge < $1.bridge }
         let all = networks.flatMap(ruleset.elements(of:)) + state.uses.keys
         // Deleting what was just added is how a script says "delete if it exists".

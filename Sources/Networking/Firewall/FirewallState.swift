@@ -53,32 +53,13 @@ public struct FirewallNetwork: Hashable, Sendable {
     func mode(isIPv6: Bool) -> GatewayMode { isIPv6 ? gatewayMode6 : gatewayMode4 }
 }
 
-/// `--link` on a network without inter-container communication: one container may reach one port of another.
-public struct FirewallLink: Hashable, Sendable {
-    public var bridge: String
-    public var from: IPAddress
-    public var to: IPAddress
-    public var transport: TransportProtocol
-    public var port: UInt16
-
-    public init(bridge: String, from: IPAddress, to: IPAddress, transport: TransportProtocol, port: UInt16) {
-        self.bridge = bridge
-        self.from = from
-        self.to = to
-        self.transport = transport
-        self.port = port
-    }
-}
-
 /// All that our table says.
 public struct FirewallState: Equatable, Sendable {
     public var networks: [FirewallNetwork]
     public var ports: Set<PublishedPort>
-    public var links: Set<FirewallLink>
 
-    public init(networks: [FirewallNetwork] = [], ports: Set<PublishedPort> = [], links: Set<FirewallLink> = []) {
+    public init(networks: [FirewallNetwork] = [], ports: Set<PublishedPort> = []) {
         self.networks = networks
         self.ports = ports
-        self.links = links
     }
 }

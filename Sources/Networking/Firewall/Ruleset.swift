@@ -33,7 +33,6 @@ struct Ruleset {
                 map published\(suffix) { type \(type) . inet_proto . inet_service : \(type) . inet_service; }
                 map published-any\(suffix) { type inet_proto . inet_service : \(type) . inet_service; }
                 set routed\(suffix) { type \(type) . inet_proto . inet_service; }
-                set links\(suffix) { type \(type) . \(type) . inet_proto . inet_service; }
                 map guarded\(suffix) { type \(type) : verdict; flags interval; }
 
                 """
@@ -106,13 +105,7 @@ struct Ruleset {
         } else {
             into.append("ct status dnat accept")
         }
-        if network.allowsInterContainer {
-            into.append("iifname \(bridge) accept")
-        } else {
-            into.append("iifname \(bridge) ip saddr . ip daddr . meta l4proto . th dport @links4 accept")
-            into.append("iifname \(bridge) ip6 saddr . ip6 daddr . meta l4proto . th dport @links6 accept")
-            into.append("iifname \(bridge) drop")
-        }
+        into.append("iifname \(bridge) \(network.allowsInterContainer ? "accept" : "drop")")
         if !network.isInternal {
             if !network.trustedInterfaces.isEmpty {
                 into.append("iifname { \(network.trustedInterfaces.map(quoted).joined(separator: ", ")) } accept")
@@ -201,12 +194,6 @@ struct Ruleset {
         return [RulesetElement(set: "published\(suffix)", key: key, value: value)]
     }
 
-    func elements(of link: FirewallLink) -> [RulesetElement] {
-        guard link.from.isIPv6 == link.to.isIPv6 else { return [] }
-        let key = "\(link.from) . \(link.to) . \(link.transport.rawValue) . \(link.port)"
-        return [RulesetElement(set: link.from.isIPv6 ? "links6" : "links4", key: key)]
-    }
-
     func addition(of elements: some Collection<RulesetElement>) -> String { commands("add", elements) }
 
     func removal(of elements: some Collection<RulesetElement>) -> String { commands("delete", elements) }
@@ -217,6 +204,27 @@ struct Ruleset {
             let texts = elements.map { $0.value == nil ? $0.key : "\($0.key) : \($0.value!)" }.sorted()
             return "\(verb) element inet \(table) \(set) { \(texts.joined(separator: ", ")) }\n"
         }.joined()
+    }
+
+    /// Names of interfaces are written into nft's language, which has no escapes in its strings, and in which a final `*`
+    /// stands for any ending.
+    static func check(_ network: FirewallNetwork) throws(NetworkingError) {
+        for name in [network.bridge] + network.trustedInterfaces {
+            let isPlain = name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): true
+                case UInt8(ascii: "0")...UInt8(ascii: "9"): true
+                case UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."): true
+                default: false
+                }
+            }
+            guard isPlain, (1...15).contains(name.utf8.count) else {
+                throw NetworkingError(
+                    .invalid,
+                    "the interface name \"\(name)\" can't be filtered: it may have 15 letters, digits, '.', '_' and '-'"
+                )
+            }
+        }
     }
 
     private func quoted(_ interface: String) -> String { "\"\(interface)\"" }
