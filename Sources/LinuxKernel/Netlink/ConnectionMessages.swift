@@ -6,10 +6,10 @@ public struct ConnectionFilter: Hashable, Sendable {
     public let isIPv6: Bool
     /// `IPPROTO_*`
     public let transport: UInt8
-    /// The port they went to.
-    public let port: UInt16
+    /// The port they went to; nil: any.
+    public let port: UInt16?
 
-    public init(isIPv6: Bool, transport: UInt8, port: UInt16) {
+    public init(isIPv6: Bool, transport: UInt8, port: UInt16?) {
         self.isIPv6 = isIPv6
         self.transport = transport
         self.port = port
@@ -20,6 +20,7 @@ public struct ConnectionFilter: Hashable, Sendable {
 public struct TrackedConnection: Sendable {
     /// Where its first packet went to.
     public let destination: IPAddress
+    public let port: UInt16
     /// Who answers: the same address, unless the destination was translated.
     public let responder: IPAddress
     /// `CTA_TUPLE_ORIG`
@@ -32,13 +33,15 @@ public struct TrackedConnection: Sendable {
             let answer = attributes.nested(Int(CTA_TUPLE_REPLY.rawValue)),
             let ports = tuple.nested(Int(CTA_TUPLE_PROTO.rawValue)),
             let number: UInt8 = ports.number(Int(CTA_PROTO_NUM.rawValue)), number == filter.transport,
-            let port: UInt16 = ports.number(Int(CTA_PROTO_DST_PORT.rawValue)), UInt16(bigEndian: port) == filter.port,
+            let port: UInt16 = ports.number(Int(CTA_PROTO_DST_PORT.rawValue)),
+            filter.port == nil || filter.port == UInt16(bigEndian: port),
             let destination = tuple.nested(Int(CTA_TUPLE_IP.rawValue))?
                 .address(Int((filter.isIPv6 ? CTA_IP_V6_DST : CTA_IP_V4_DST).rawValue)),
             let responder = answer.nested(Int(CTA_TUPLE_IP.rawValue))?
                 .address(Int((filter.isIPv6 ? CTA_IP_V6_SRC : CTA_IP_V4_SRC).rawValue))
         else { return nil }
         self.destination = destination
+        self.port = UInt16(bigEndian: port)
         self.responder = responder
         self.tuple = tuple
     }
@@ -51,13 +54,13 @@ extension NetlinkMessage {
         message.nested(Int(CTA_TUPLE_ORIG.rawValue)) { tuple in
             tuple.nested(Int(CTA_TUPLE_PROTO.rawValue)) { ports in
                 ports.attribute(Int(CTA_PROTO_NUM.rawValue), filter.transport)
-                ports.attribute(Int(CTA_PROTO_DST_PORT.rawValue), filter.port.bigEndian)
+                if let port = filter.port { ports.attribute(Int(CTA_PROTO_DST_PORT.rawValue), port.bigEndian) }
             }
         }
-        // The protocol and the destination port count: CTA_FILTER_F_CTA_PROTO_NUM and _DST_PORT of the kernel's
-        // net/netfilter/nf_internals.h.
+        // What counts: CTA_FILTER_F_CTA_PROTO_NUM and _DST_PORT of the kernel's net/netfilter/nf_internals.h.
+        let counts = UInt32(1 << 3) | (filter.port == nil ? 0 : UInt32(1 << 5))
         message.nested(Int(CTA_FILTER.rawValue)) { flags in
-            flags.attribute(Int(CTA_FILTER_ORIG_FLAGS.rawValue), UInt32(1 << 3 | 1 << 5))
+            flags.attribute(Int(CTA_FILTER_ORIG_FLAGS.rawValue), counts)
             flags.attribute(Int(CTA_FILTER_REPLY_FLAGS.rawValue), UInt32(0))
         }
         return message

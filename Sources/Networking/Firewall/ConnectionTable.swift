@@ -36,12 +36,21 @@ struct ConnectionTable: Sendable {
 
     private func forget(_ ports: Set<PublishedPort>, where isMeant: (TrackedConnection, PublishedPort) -> Bool) {
         guard let connections else { return }
-        for port in ports where port.isTranslated {
-            let transport = [TransportProtocol.tcp: IPPROTO_TCP, .udp: IPPROTO_UDP, .sctp: IPPROTO_SCTP][
-                port.transport]!
-            let filter = ConnectionFilter(
-                isIPv6: port.hostAddress.isIPv6, transport: UInt8(transport), port: port.hostPort)
-            try? connections.forgetConnections(filter) { isMeant($0, port) }
+        let numbers = [TransportProtocol.tcp: IPPROTO_TCP, .udp: IPPROTO_UDP, .sctp: IPPROTO_SCTP]
+        for isIPv6 in [false, true] {
+            for (transport, number) in numbers {
+                let group = ports.filter {
+                    $0.isTranslated && $0.hostAddress.isIPv6 == isIPv6 && $0.transport == transport
+                }
+                guard let first = group.first else { continue }
+                let byNumber = Dictionary(grouping: group, by: \.hostPort)
+                // The table is read once, however many ports there are.
+                let filter = ConnectionFilter(
+                    isIPv6: isIPv6, transport: UInt8(number), port: byNumber.count == 1 ? first.hostPort : nil)
+                try? connections.forgetConnections(filter) { connection in
+                    byNumber[connection.port]?.contains { isMeant(connection, $0) } ?? false
+                }
+            }
         }
     }
 

@@ -127,21 +127,22 @@ final class Topology: Sendable {
         }
     }
 
-    /// Whether a connection reaches a listener; whoever made it is the second value.
+    /// Who a listener sees when a connection reaches it; nil when none does for as long as one can wait.
     func reaches(
+        from client: NetworkNamespace, _ address: String, _ port: UInt16, _ listener: TestSocket
+    ) throws -> String? {
+        let socket = try? TestSocket.connected(in: client, to: address, port)
+        return try withExtendedLifetime(socket) { try socket == nil ? nil : listener.accept().from }
+    }
+
+    /// Whether no connection comes about. A dropped packet says nothing: only "yes" costs time, and only "yes" can be
+    /// wrong.
+    func isClosed(
         from client: NetworkNamespace, _ address: String, _ port: UInt16, _ listener: TestSocket,
         source: String? = nil
-    ) throws -> String? {
-        let socket: TestSocket
-        do {
-            socket = try TestSocket.connecting(in: client, to: address, port, from: source)
-        } catch is SystemError {
-            // No route, or refused at once.
-            return nil
-        }
-        guard socket.isConnected() else {
-            return nil
-        }
-        return try listener.accept().from
+    ) throws -> Bool {
+        // No route, or refused at once.
+        guard let socket = try? TestSocket.connecting(in: client, to: address, port, from: source) else { return true }
+        return !socket.isConnected() && !listener.hasInput
     }
 }
