@@ -10,6 +10,8 @@ struct ContainerFilter: Sendable {
     private let ancestors: Set<String>?
     private let exitCodes: [Int32]
     private let isTask: Bool?
+    private let exposed: [PortFilter]
+    private let published: [PortFilter]
     /// Filters on status ask for containers that don't run.
     let includesStopped: Bool
 
@@ -36,6 +38,8 @@ struct ContainerFilter: Sendable {
             return code
         }
         isTask = try filters.flag("is-task")
+        exposed = try filters["expose"].map { text throws(EngineError) in try PortFilter(text) }
+        published = try filters["publish"].map { text throws(EngineError) in try PortFilter(text) }
         self.filters = filters
         before = try filters["before"].map { try registry.resolve($0).record.document.created }.min()
         since = try filters["since"].map { try registry.resolve($0).record.document.created }.max()
@@ -77,8 +81,6 @@ struct ContainerFilter: Sendable {
         else { return false }
         let names = filters["name"]
         guard names.isEmpty || names.contains(where: { NamePattern.matches($0, record.name) }) else { return false }
-        let networks = filters["network"]
-        guard networks.isEmpty || networks.contains(record.hostConfig.networkMode) else { return false }
         let volumes = filters["volume"]
         let mounts = record.document.mounts.map(\.point)
         guard
@@ -87,12 +89,45 @@ struct ContainerFilter: Sendable {
                     mounts.contains { $0.name == wanted || $0.source == wanted || $0.destination == wanted }
                 })
         else { return false }
-        let exposed = filters["expose"]
-        let ports = (record.config.exposedPorts ?? [:]).keys
-        guard exposed.isEmpty || exposed.contains(where: { ports.contains($0.contains("/") ? $0 : $0 + "/tcp") })
-        else { return false }
-        return filters["publish"].isEmpty
+        guard !exposed.isEmpty else { return true }
+        return (record.config.exposedPorts ?? [:]).keys.contains { key in
+            guard let (port, transport) = try? PortRules.parse(key) else { return false }
+            return exposed.contains { $0.contains(port, transport.rawValue) }
+        }
     }
+
+    /// The filters on what a run has: networks, by name or id, and published ports.
+    func matches(networks: [String: EndpointSettings], ports: [Port]) -> Bool {
+        let wanted = filters["network"]
+        guard wanted.isEmpty || networks.contains(where: { wanted.contains($0.key) || $0.value.isIn(wanted) }) else {
+            return false
+        }
+        guard !published.isEmpty else { return true }
+        return ports.contains { port in
+            port.publicPort != 0 && published.contains { $0.contains(port.publicPort, port.type) }
+        }
+    }
+}
+
+extension EndpointSettings {
+    fileprivate func isIn(_ ids: [String]) -> Bool { !networkID.isEmpty && ids.contains { networkID.hasPrefix($0) } }
+}
+
+/// `80`, `80/udp`, `8000-8010/tcp`.
+private struct PortFilter: Sendable {
+    private let ports: ClosedRange<UInt16>
+    private let transport: String
+
+    init(_ text: String) throws(EngineError) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count <= 2, let range = try PortRules.range(parts[0]) else {
+            throw .invalid("invalid port specification: \"\(text)\"")
+        }
+        ports = range
+        transport = parts.count == 2 ? parts[1].lowercased() : "tcp"
+    }
+
+    func contains(_ port: UInt16, _ transport: String) -> Bool { ports.contains(port) && transport == self.transport }
 }
 
 /// Docker's name filters are regular expressions, nearly always plain text or `^/?name$`.

@@ -16,9 +16,15 @@ extension Engine {
                 .filter { showsAll || $0.lifecycle.isRunning || $0.lifecycle.isRestarting }
                 .sorted { ($0.document.created, $0.id) > ($1.document.created, $1.id) }
                 .filter(filter.matches)
-            let chosen = limit > 0 ? records.prefix(limit) : records[...]
             let now = Clock.wall()
-            return chosen.map { self.summary($0, size: size, now: now) }
+            let summaries = records.lazy.filter { record in
+                let network = self.registry.container(record.id)?.network
+                return filter.matches(
+                    networks: self.endpoints(record, network), ports: self.listedPorts(record, network))
+            }
+            return (limit > 0 ? Array(summaries.prefix(limit)) : Array(summaries)).map {
+                self.summary($0, size: size, now: now)
+            }
         }
     }
 

@@ -229,6 +229,7 @@ extension Engine {
             host.restartPolicy = policy
         }
         try UpdateRules.apply(request.resources, to: &host.resources)
+        try NetworkModeRules.rates(host)
         let warnings = try ResourceRules.validate(&host.resources, host: capacity, isUpdate: true)
         let resources = try RuntimeSpec.Resources(host.resources, extraTasks: before.document.reaper ? 1 : 0)
         var allWarnings = warnings

@@ -82,6 +82,9 @@ extension Engine {
         }
         let network = try await joinNetworks(container, record)
         container.setNetwork(network)
+        for endpoint in network?.state.endpoints ?? [] {
+            if let joined = networks.network(endpoint.network) { post(joined, "connect", container: record.id) }
+        }
         let specification = try self.specification(record, modes: modes, sandbox: network?.state.sandbox) {
             other throws(EngineError) in
             guard let run = try self.registry.resolve(other).lifecycle.run else {

@@ -31,6 +31,17 @@ enum LimitFlags {
     }
     static let pidsLimit = Flag.optionalInteger("pids-limit", "Tune container pids limit (set -1 for unlimited)")
 
+    static let networkRateIn = rate("network-rate-in", "Limit what each network interface receives")
+    static let networkRateOut = rate("network-rate-out", "Limit what each network interface sends")
+
+    private static func rate(_ name: String, _ what: String) -> Flag<NetworkRate> {
+        Flag(
+            name, type: "rate",
+            "\(what), in bits per second (10mbit, or with a burst in bytes: 10mbit,64kb; -1: no limit)",
+            initial: NetworkRate()
+        ) { value, word throws(InvalidValue) in value = try NetworkRate(parsing: word) }
+    }
+
     // Only where a container is made.
     static let swappiness = Flag.integer(
         "memory-swappiness", "Tune container memory swappiness (0 to 100)", initially: -1)
@@ -59,7 +70,7 @@ enum LimitFlags {
     static let updatable: [Option] = [
         blkioWeight.option, cpuPeriod.option, cpuQuota.option, cpuRealtimePeriod.option, cpuRealtimeRuntime.option,
         cpuShares.option, cpus.option, cpusetCPUs.option, cpusetMemory.option, memory.option,
-        memoryReservation.option, memorySwap.option, pidsLimit.option,
+        memoryReservation.option, memorySwap.option, networkRateIn.option, networkRateOut.option, pidsLimit.option,
     ]
     static let options: [Option] =
         updatable + [
@@ -83,6 +94,10 @@ enum LimitFlags {
             $0.memoryReservation = arguments[memoryReservation]
             $0.memorySwap = arguments[memorySwap]
             $0.pidsLimit = arguments[pidsLimit]
+            $0.networkRateIn = arguments[networkRateIn].bitsPerSecond
+            $0.networkBurstIn = arguments[networkRateIn].burst
+            $0.networkRateOut = arguments[networkRateOut].bitsPerSecond
+            $0.networkBurstOut = arguments[networkRateOut].burst
         }
     }
 

@@ -50,7 +50,7 @@ extension Engine {
         var (file, settings) = ResolvConf().forContainer(
             isUserDefined ? .embeddedResolver : .defaultBridge(ipv6: hasIPv6), overrides)
         // Who can't leave its networks doesn't ask outside either: names would be a way out.
-        if members.allSatisfy(\.document.internal) { settings?.forwards = false }
+        if members.allSatisfy(\.isInternal) { settings?.forwards = false }
         return (file, settings)
     }
 

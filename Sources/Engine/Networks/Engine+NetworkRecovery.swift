@@ -10,28 +10,40 @@ extension Engine {
             guard let state = NetworkState.read(from: paths.bundle(container.id)) else { continue }
             runs.append((container, adopted(container, state)))
         }
+        // Containers that the database doesn't know, or can't tell of, but that live: theirs is left alone.
+        let strangers = unknownStates()
+        let states = runs.map(\.run.state) + strangers
         var users: [NetworkRecord: Int] = [:]
-        for (_, run) in runs {
-            for endpoint in run.state.endpoints {
+        for state in states {
+            for endpoint in state.endpoints {
                 if let network = networks.network(endpoint.network) { users[network, default: 0] += 1 }
             }
         }
         do {
-            try hostNetworks.adopt(users, published: Set(runs.flatMap(\.run.state.ports)))
+            try hostNetworks.adopt(users, published: Set(states.flatMap(\.ports)))
         } catch {
             log("the networks of running containers could not be taken up: \(error)")
         }
         for (container, run) in runs { takeUp(container, run) }
-        let links = runs.flatMap(\.run.state.endpoints).compactMap(\.attachment.hostName) + users.keys.map(\.interface)
-        hostNetworks.removeLeftovers(links: Set(links), sandboxes: Set(runs.map(\.run.state.sandbox)))
+        let links = states.flatMap(\.endpoints).compactMap(\.attachment.hostName) + users.keys.map(\.interface)
+        hostNetworks.removeLeftovers(links: Set(links), sandboxes: Set(states.map(\.sandbox)))
     }
 
-    /// The run as this daemon holds it: its addresses and ports are taken again.
-    private func adopted(_ container: Container, _ state: NetworkState) -> NetworkRun {
-        var run = NetworkRun()
-        run.state = state
-        let settings = networks(of: container.record)
-        run.hasFixedAddress = state.endpoints.contains { settings[$0.networkName]?.hasFixedAddress ?? false }
+    private func unknownStates() -> [NetworkState] {
+        var states: [NetworkState] = []
+        for name in (try? Files.list(paths.bundles)) ?? [] {
+            let bundle = paths.bundle(name)
+            guard registry.container(name) == nil, MonitorLock.isHeld(bundle),
+                let state = NetworkState.read(from: bundle)
+            else { continue }
+            lease(state, for: name)
+            states.append(state)
+        }
+        return states
+    }
+
+    /// Takes the addresses of a container that runs since an earlier daemon.
+    private func lease(_ state: NetworkState, for id: String) {
         for endpoint in state.endpoints {
             for address in endpoint.addresses {
                 do {
@@ -40,10 +52,19 @@ extension Engine {
                             in: endpoint.network, isIPv6: address.isIPv6, preferred: address.address)
                     }
                 } catch {
-                    log("container \(container.id) has the address \(address), which can't be its own: \(error)")
+                    log("container \(id) has the address \(address), which can't be its own: \(error)")
                 }
             }
         }
+    }
+
+    /// The run as this daemon holds it: its addresses and ports are taken again.
+    private func adopted(_ container: Container, _ state: NetworkState) -> NetworkRun {
+        var run = NetworkRun()
+        run.state = state
+        let settings = networks(of: container.record)
+        run.hasFixedAddress = state.endpoints.contains { settings[$0.networkName]?.hasFixedAddress ?? false }
+        lease(state, for: container.id)
         if !state.ports.isEmpty { run.reservations = [hostNetworks.ports.restore(state.ports)] }
         do {
             run.sandbox = try hostNetworks.sandbox(at: state.sandbox)

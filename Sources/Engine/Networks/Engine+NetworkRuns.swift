@@ -121,7 +121,7 @@ extension Engine {
         func rank(_ endpoint: NetworkState.Endpoint) -> (Int, Int, String)? {
             guard !endpoint.gateways.isEmpty,
                 let membership = memberships.first(where: { $0.network.id == endpoint.network }),
-                !membership.network.document.internal
+                !membership.network.isInternal
             else { return nil }
             return (-membership.settings.gwPriority, -endpoint.gateways.count, endpoint.networkName)
         }
@@ -136,7 +136,7 @@ extension Engine {
         let network = networks.network(endpoint.network) ?? membership.network
         let options = network.options
         let parent: EndpointParent =
-            network.driver == .bridge
+            network.hasBridge
             ? .bridge(network.interface) : .macvlan(parent: network.interface, mode: options.macvlanMode)
         let plan = EndpointPlan(
             parent: parent, interfaceName: endpoint.attachment.interfaceName, mac: endpoint.mac ?? .random(),

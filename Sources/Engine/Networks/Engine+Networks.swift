@@ -110,6 +110,8 @@ extension Engine {
             wanted.append(SubnetRequest(isIPv6: isIPv6, hasGateway: mode != .isolated))
         }
         let needsChoice = wanted.contains { $0.subnet == nil }
+        // The default network chooses first, so that it has the addresses that people know.
+        if needsChoice, request.name != "bridge", let first = networks.named("bridge") { _ = try settled(first) }
         let host = needsChoice ? try hostNetworks.links().hostNetworks().map(\.network) : []
         let requests = wanted
         let granted = try hostNetworks.addresses.withLock {

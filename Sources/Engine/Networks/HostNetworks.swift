@@ -158,8 +158,7 @@ final class HostNetworks: Sendable {
                 throw error
             }
         case .macvlan:
-            // One without a parent of its own is a network of its containers only: a bridge serves them as parent.
-            if network.options.parent.isEmpty { try links().ensureBridge(network.bridgePlan) }
+            if network.hasBridge { try links().ensureBridge(network.bridgePlan) }
         case .host, .none: break
         }
         state.withLock { $0.ready[network.id] = network }
@@ -183,7 +182,7 @@ final class HostNetworks: Sendable {
     private func dismantle(_ network: NetworkRecord) throws(NetworkingError) {
         // A bridge that wasn't made by this daemon may still be there from the one before.
         let wasReady = state.withLock { $0.ready.removeValue(forKey: network.id) != nil }
-        guard !network.interface.isEmpty, network.driver == .bridge || network.options.parent.isEmpty else { return }
+        guard !network.interface.isEmpty, network.hasBridge else { return }
         guard wasReady || if_nametoindex(network.interface) != 0 else { return }
         if network.driver == .bridge { try firewall().removeNetwork(bridge: network.interface) }
         try links().removeBridge(network.bridgePlan)
@@ -254,7 +253,7 @@ final class HostNetworks: Sendable {
     func adopt(_ networks: [NetworkRecord: Int], published: Set<PublishedPort>) throws {
         if networks.isEmpty { return }
         let links = try links()
-        for network in networks.keys where network.driver == .bridge || network.options.parent.isEmpty {
+        for network in networks.keys where network.hasBridge {
             try links.ensureBridge(network.bridgePlan)
         }
         state.withLock { state in

@@ -14,6 +14,11 @@ struct NetworkRecord: Sendable {
     var name: String { document.name }
     var driver: Driver { Driver(rawValue: document.driver) ?? .none }
     var isPredefined: Bool { NetworkRecord.isPredefined(name) }
+    /// Whether there is a bridge of the host's under it: a macvlan without a parent is a network of its containers only,
+    /// which a bridge without an address serves.
+    var hasBridge: Bool { driver == .bridge || driver == .macvlan && options.parent.isEmpty }
+    /// Whether no way leads out of it.
+    var isInternal: Bool { document.internal || driver == .macvlan && options.parent.isEmpty }
 
     /// What makes a network's links, by the name that clients use.
     enum Driver: String, Sendable {

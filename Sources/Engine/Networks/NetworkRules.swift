@@ -161,10 +161,35 @@ enum NetworkModeRules {
         if host.networkMode.hasPrefix("container:"), requested.exposedPorts?.isEmpty == false {
             throw .invalid("conflicting options: port exposing and the container type network mode")
         }
+        try rates(host)
         guard host.networkMode == "none" else { return }
         for entry in host.extraHosts ?? [] where try ContainerFiles.parse(extraHost: entry).address == "host-gateway" {
             throw .invalid(
                 "unable to derive the IP value for host-gateway: a container without networks has no gateway")
+        }
+    }
+
+    /// Below this a packet of usual size would take seconds.
+    private static let lowestRate: Int64 = 8000
+
+    /// The rates of a container's interfaces, when it is made or changed.
+    static func rates(_ host: HostConfig) throws(EngineError) {
+        let limits = host.resources
+        for (name, rate, burst) in [
+            ("in", limits.networkRateIn, limits.networkBurstIn), ("out", limits.networkRateOut, limits.networkBurstOut),
+        ] where rate != 0 || burst != 0 {
+            let mode = host.networkMode
+            guard mode != "host", mode != "none", !mode.hasPrefix("container:") else {
+                throw .invalid(
+                    "network-rate-\(name) can't be set: a container with network mode \(mode) has no interfaces of its "
+                        + "own")
+            }
+            guard rate >= lowestRate else {
+                throw .invalid("invalid network-rate-\(name) \(rate): it is at least \(lowestRate) bits per second")
+            }
+            guard burst >= 0, burst <= Int64(UInt32.max) else {
+                throw .invalid("invalid burst of network-rate-\(name) \(burst): it is at most 4 GiB")
+            }
         }
     }
 }
