@@ -102,6 +102,22 @@ struct FirewallTests {
         #expect(try world.isClosed(from: world.peer, "127.0.0.1", 9000, hosts, source: "172.30.0.3"))
     }
 
+    @Test func nobodyOnABridgePassesForTheHostsLoopback() throws {
+        let world = try Topology()
+        // Without these the kernel itself drops such packets.
+        for (name, value) in [("accept_local", "1"), ("rp_filter", "0")] {
+            try world.host.set("ipv4/conf/br0/\(name)", value)
+            try world.host.set("ipv4/conf/all/\(name)", value)
+        }
+        try world.peer.set("ipv4/conf/all/route_localnet", "1")
+        let server = try TestSocket.datagram(in: world.host, "172.30.0.1", 9000)
+        let liar = try TestSocket.connecting(in: world.peer, to: "172.30.0.1", 9000, SOCK_DGRAM, from: "127.0.0.1")
+        let honest = try TestSocket.connecting(in: world.peer, to: "172.30.0.1", 9000, SOCK_DGRAM)
+        try liar.send("false")
+        try honest.send("true")
+        #expect(try server.receive().text == "true")
+    }
+
     /// With br_netfilter, packets are rewritten while they are still frames of the bridge.
     @Test(arguments: [false, true]) func containersReachPublishedPortsByTheHostsAddress(_ filtersFrames: Bool) throws {
         let world = try Topology(filtersFrames: filtersFrames)

@@ -33,7 +33,6 @@ struct Ruleset {
                 map published\(suffix) { type \(type) . inet_proto . inet_service : \(type) . inet_service; }
                 map published-any\(suffix) { type inet_proto . inet_service : \(type) . inet_service; }
                 set routed\(suffix) { type \(type) . inet_proto . inet_service; }
-                map guarded\(suffix) { type \(type) : verdict; flags interval; }
 
                 """
         }
@@ -48,11 +47,6 @@ struct Ruleset {
                 type filter hook prerouting priority raw; policy accept;
                 iifname != "lo" ip daddr 127.0.0.0/8 drop
                 iifname != "lo" ip saddr 127.0.0.0/8 drop
-            }
-            chain guard {
-                type filter hook prerouting priority mangle; policy accept;
-                ip daddr vmap @guarded4
-                ip6 daddr vmap @guarded6
             }
             chain published {
                 ip6 daddr ::1 return
@@ -136,23 +130,14 @@ struct Ruleset {
             leaving.append("oifname != \(bridge) \(family) saddr \(subnet.network) \(action)")
         }
 
-        let trusted = ([network.bridge] + network.trustedInterfaces).map(quoted).joined(separator: ", ")
-        let guarded = [
-            "iifname { \(trusted) } return",
-            // The gateway's address is the host's own, and containers of other networks may ask for it
-            // (host.docker.internal).
-            "fib daddr type local return",
-            "ct state established,related return",
-            "drop",
-        ]
         let out = network.isInternal ? ["oifname != \(bridge) drop"] : []
-        return [("into", into), ("out-of", out), ("entering", entering), ("leaving", leaving), ("guard", guarded)]
+        return [("into", into), ("out-of", out), ("entering", entering), ("leaving", leaving)]
             .map { "chain \($0)-\(network.bridge) {\n\($1.joined(separator: "\n"))\n}\n" }
             .joined()
     }
 
     func removal(of network: FirewallNetwork) -> String {
-        ["into", "out-of", "entering", "leaving", "guard"].map {
+        ["into", "out-of", "entering", "leaving"].map {
             "delete chain inet \(table) \($0)-\(network.bridge)\n"
         }.joined()
     }
@@ -163,15 +148,6 @@ struct Ruleset {
         var elements = [RulesetElement(set: "bridges", key: bridge)]
         elements += ["into", "out-of", "entering", "leaving"].map {
             RulesetElement(set: $0, key: bridge, value: "jump \($0)-\(network.bridge)")
-        }
-        for subnet in network.subnets {
-            let mode = network.mode(isIPv6: subnet.isIPv6)
-            // An internal network is filtered where packets are forwarded, whichever way they come.
-            guard !network.isInternal, mode == .nat || mode == .isolated else { continue }
-            elements.append(
-                RulesetElement(
-                    set: subnet.isIPv6 ? "guarded6" : "guarded4", key: "\(subnet.network)",
-                    value: "goto guard-\(network.bridge)"))
         }
         return elements
     }
