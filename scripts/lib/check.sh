@@ -4,8 +4,12 @@
 checks_passed=0 checks_failed=0
 # Seconds after which a check's command counts as stuck: the state of our processes is printed and it is killed.
 check_limit=${CHECK_LIMIT:-240}
-# A descriptor that says nothing: waiting for it is a sleep without a process of its own.
-exec {check_report}>&1 {check_silence}<> <(:)
+# A descriptor that says nothing: waiting for it is a sleep without a process of its own. (Not `<(:)`, which needs
+# /dev/fd.)
+check_pipe=$(mktemp -u)
+mkfifo "$check_pipe"
+exec {check_report}>&1 {check_silence}<>"$check_pipe"
+rm "$check_pipe"
 
 # bounded COMMAND...: runs it, no longer than that.
 bounded() {
