@@ -118,6 +118,9 @@ final class Container: Sendable {
     /// Answers those who wait for an exit.
     func announceExit() { announce { $0 != .removed } }
 
+    /// Answers those who wait for it not to run; what never ran has not exited.
+    func announceFailedStart() { announce { $0 == .notRunning } }
+
     /// The container is gone.
     func announceRemoval() {
         state.withLock { $0.removed = true }

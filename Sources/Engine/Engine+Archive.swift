@@ -67,14 +67,20 @@ extension Engine {
         }
     }
 
-    /// Writes the container's file system as a tar archive to `descriptor`. What is mounted in it is left out.
+    /// Writes the container's file system as a tar archive to `descriptor`. In the place of what is mounted in it is
+    /// what the mount covers, empty.
     public func exportContainer(_ id: String, to descriptor: Int32) async throws {
         let container = try registry.resolve(id)
         try await perform {
+            let record = container.record
+            let layers = CoveredFiles(
+                directories: [self.paths.container(record.id) + "/upper"]
+                    + self.imageStore.lowerDirectories(
+                        chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) }))
             try await self.withRoot(of: container) { root in
-                let packer = TarPacker(output: descriptor, staysOnMount: true)
+                let packer = TarPacker(output: descriptor, purpose: .export(beneath: layers.status))
                 let directory = try RootedPath.open("/", in: root.raw, flags: O_RDONLY | O_DIRECTORY)
-                try packer.addContents(of: directory.raw, under: "")
+                try packer.addContents(of: directory.raw)
                 try packer.finish()
             }
             self.post(container.record, "export")
@@ -98,7 +104,7 @@ extension Engine {
         try await perform {
             try await self.withPlace(of: container, path: path) { root, inside in
                 let place = try ArchivePlace(root.raw, inside, original: path, container: container.id)
-                let packer = TarPacker(output: descriptor, staysOnMount: false)
+                let packer = TarPacker(output: descriptor, purpose: .copy)
                 let base = ArchivePlace.base(of: path)
                 try packer.add(place.name, in: place.parent.raw, as: base == "/" ? "." : base)
                 try packer.finish()
@@ -138,18 +144,23 @@ extension Engine {
             self.post(record, "extract-to-dir")
         }
     }
+}
 
-    /// Makes an image of a container's file system.
-    ///
-    /// - Throws: `notImplemented`, always: layers are packed by image builds, which don't exist yet.
-    public func commitContainer(
-        _ id: String, repository: String, tag: String, comment: String, author: String, pause: Bool,
-        config: ContainerConfig?
-    ) async throws -> String {
-        _ = try registry.resolve(id)
-        throw EngineError(
-            .notImplemented,
-            "commit is not supported yet: export the container and load the archive as an image instead")
+/// The directories of an overlay, uppermost first, for what mounts in the container cover.
+struct CoveredFiles: Sendable {
+    let directories: [String]
+
+    /// What is at a path, links not followed; nil where it can't be told.
+    @Sendable func status(_ path: TarPacker.Name) -> stat? {
+        let path = String(decoding: path, as: UTF8.self)
+        for directory in directories {
+            guard let root = try? FileDescriptor(directory, O_RDONLY | O_DIRECTORY),
+                let found = try? RootedPath.locate(path, in: root.raw, followLinks: false)
+            else { continue }
+            var status = stat()
+            if fstat(found.raw, &status) == 0 { return status }
+        }
+        return nil
     }
 }
 

@@ -150,6 +150,10 @@ extension Engine {
     ) async throws {
         try await perform {
             let names = try await self.imageStore.load(from: descriptor) { line in
+                // dockerd knows one step of a layer here, and says nothing of those that it has.
+                guard line.current != nil else { return }
+                var line = line
+                line.status = "Loading layer"
                 progress(ImageConversion.progress(line))
             }
             for name in names {
@@ -169,9 +173,10 @@ extension Engine {
         }
     }
 
-    /// Makes an image of one layer out of a tar stream. Returns its id.
+    /// Makes an image of one layer out of a tar stream, possibly compressed. `changes` are Dockerfile instructions for its
+    /// configuration. Returns its id.
     public func importImage(
-        from descriptor: Int32, repository: String, tag: String, message: String,
+        from descriptor: Int32, repository: String, tag: String, message: String, changes: [String],
         progress: @escaping @Sendable (ProgressMessage) -> Void
     ) async throws -> String {
         try await perform {
@@ -180,8 +185,9 @@ extension Engine {
                 reference = try ImageReference(parsing: tag.isEmpty ? repository : "\(repository):\(tag)")
                     .withDefaultTag
             }
+            let config = try ConfigChanges.apply(changes, to: ContainerConfig())
             let image = try await self.imageStore.importLayer(
-                from: descriptor, reference: reference, config: OCI.ImageConfig.Execution(), message: message
+                from: descriptor, reference: reference, config: OCI.ImageConfig.Execution(config), message: message
             ) { line in progress(ImageConversion.progress(line)) }
             self.postImage(image, "import", name: reference?.familiar ?? image.id.description)
             return image.id.description
@@ -221,7 +227,8 @@ enum ImageConversion {
     }
 
     static func progress(_ line: ImageProgress) -> ProgressMessage {
-        var detail: ProgressMessage.Detail?
+        // dockerd has an empty one where a layer's step has no bar.
+        var detail = line.isLayer ? ProgressMessage.Detail() : nil
         if let current = line.current { detail = ProgressMessage.Detail(current: current, total: line.total ?? 0) }
         return ProgressMessage(status: line.status, id: line.id ?? "", detail: detail)
     }

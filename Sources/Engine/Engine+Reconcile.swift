@@ -164,7 +164,7 @@ extension Engine {
             throw EngineError.internal("it answers for another container")
         }
         guard status.state == .running else { return }
-        let frozen = (try? cgroup(container).isFrozen) ?? false
+        let frozen = try thawUnlessPaused(container)
         container.update { record in
             // An exit may have been told in the meantime.
             switch record.status.lifecycle {
@@ -183,6 +183,16 @@ extension Engine {
         }
         persistStatus(container)
         checkHealth(container)
+    }
+
+    /// Whether the container is paused. One that is frozen and was not paused by a user is in the middle of a commit that
+    /// the last daemon did not live to end: it goes on.
+    private func thawUnlessPaused(_ container: Container) throws -> Bool {
+        let group = try cgroup(container)
+        guard group.isFrozen else { return false }
+        if container.lifecycle.isPaused { return true }
+        try group.thaw()
+        return false
     }
 
     /// Bundles and cgroups of containers that don't run.

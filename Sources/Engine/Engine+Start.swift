@@ -152,7 +152,7 @@ extension Engine {
         } else {
             removeBundle(container.id)
         }
-        container.announceExit()
+        container.announceFailedStart()
         if container.record.hostConfig.autoRemove {
             try? await removeHoldingQueue(container, volumes: true)
         } else {

@@ -210,6 +210,19 @@ public struct ImageSearchResult: WireObject {
     }
 }
 
+/// What a registry has under a name: `GET /distribution/{name}/json`.
+public struct DistributionInspect: WireObject {
+    public var descriptor = Descriptor()
+    public var platforms: [Descriptor.Platform] = []
+
+    public init() {}
+
+    public static let fields = Fields<Self> {
+        $0("Descriptor", \.descriptor)
+        $0("Platforms", \.platforms)
+    }
+}
+
 /// An OCI content descriptor.
 public struct Descriptor: WireObject {
     public var mediaType = ""

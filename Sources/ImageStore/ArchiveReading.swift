@@ -31,14 +31,7 @@ extension ImageStore {
             }
             let ingest = ImageIngest(store: self, found: found, names: image.names, progress: progress)
             let (result, _) = try await ingest.run()
-            if image.names.isEmpty {
-                loaded.append(result.id.description)
-                progress(ImageProgress(status: "Loaded image ID: \(result.id)"))
-            }
-            for name in image.names {
-                loaded.append(name.familiar)
-                progress(ImageProgress(status: "Loaded image: \(name.familiar)"))
-            }
+            loaded += image.names.isEmpty ? [result.id.description] : image.names.map(\.familiar)
         }
         return loaded
     }
@@ -62,10 +55,13 @@ extension ImageStore {
         let found = try await BlockingWork.run { [self] in
             do {
                 let spool = try Spool(in: paths.ingest)
-                let size = try spool.fill(from: descriptor, limits: limits)
-                return try ImportedSource(
-                    spool: spool, size: size, config: config, message: message, platform: platform
-                ).found
+                let layer = try TarLayer(spool: spool, size: try spool.fill(from: descriptor, limits: limits))
+                let now = RFC3339.format(nanoseconds: wallClockNanoseconds())
+                let image = ImageConfig(
+                    created: now, comment: message, architecture: platform.architecture, variant: platform.variant,
+                    config: config, rootfs: .init(diffIDs: [layer.descriptor.digest]),
+                    history: [.init(created: now, comment: message)])
+                return try MadeImage(content: content, layer: layer, config: image).found
             } catch {
                 throw ImageError.wrap(error, doing: "the archive can't be imported")
             }
@@ -150,54 +146,6 @@ struct Spool: ~Copyable {
             }
         }
         size += Int64(bytes.count)
-    }
-}
-
-/// A root file system as a tar file, with the documents of an image made for it.
-private final class ImportedSource: ImageSource {
-    let description = "the archive"
-    private let file: FileDescriptor
-    private let layer: Descriptor
-    private let documents: [Digest: [UInt8]]
-    private let manifest: Descriptor
-
-    init(
-        spool: borrowing Spool, size: Int64, config: ImageConfig.Execution, message: String, platform: Platform
-    ) throws {
-        file = try spool.file.duplicate()
-        let hash = SHA256()
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-        defer { buffer.deallocate() }
-        var done: Int64 = 0
-        while done < size {
-            let position = off_t(done)
-            let raw = spool.file.raw
-            let count = try checked("read the archive") { pread(raw, buffer.baseAddress, buffer.count, position) }
-            guard count > 0 else { throw ImageError(.corrupt, "the archive ends too early") }
-            hash.update(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-            done += Int64(count)
-        }
-        let digest = hash.finish()
-        layer = Descriptor(mediaType: MediaType.ociLayer, digest: digest, size: size)
-        let now = RFC3339.format(nanoseconds: wallClockNanoseconds())
-        let image = ImageConfig(
-            created: now, comment: message, architecture: platform.architecture, variant: platform.variant,
-            config: config, rootfs: .init(diffIDs: [digest]), history: [.init(created: now, comment: message)])
-        let configBytes = try Documents.encode(image)
-        let configDescriptor = Descriptor(
-            mediaType: MediaType.ociConfig, digest: SHA256.digest(of: configBytes), size: Int64(configBytes.count))
-        let manifestBytes = try Documents.encode(Manifest(config: configDescriptor, layers: [layer]))
-        manifest = Descriptor(
-            mediaType: MediaType.ociManifest, digest: SHA256.digest(of: manifestBytes), size: Int64(manifestBytes.count)
-        )
-        documents = [configDescriptor.digest: configBytes, manifest.digest: manifestBytes]
-    }
-
-    var found: FoundImage { FoundImage(source: self, root: manifest, manifest: manifest) }
-
-    func open(_ descriptor: Descriptor) throws -> BlobRange {
-        if let bytes = documents[descriptor.digest] { return try memoryRange(bytes) }
-        return BlobRange(file: try file.duplicate(), offset: 0, size: layer.size)
     }
 }
 

@@ -42,13 +42,17 @@ public struct ImageProgress: Sendable, Hashable {
     public var status: String
     /// The layer (12 hex digits) or tag that it is about.
     public var id: String?
+    public var isLayer: Bool
     /// Bytes done, and in all, where the status has a bar.
     public var current: Int64?
     public var total: Int64?
 
-    public init(status: String, id: String? = nil, current: Int64? = nil, total: Int64? = nil) {
+    public init(
+        status: String, id: String? = nil, isLayer: Bool = false, current: Int64? = nil, total: Int64? = nil
+    ) {
         self.status = status
         self.id = id
+        self.isLayer = isLayer
         self.current = current
         self.total = total
     }

@@ -24,7 +24,7 @@ final class LayerProgress: Sendable {
     }
 
     func send(_ status: String) {
-        handler(ImageProgress(status: status, id: id))
+        handler(ImageProgress(status: status, id: id, isLayer: true))
     }
 
     /// - Parameter bytes: of the blob, as it is stored.
@@ -36,7 +36,7 @@ final class LayerProgress: Sendable {
         state.withLock { state in
             state.isDownloaded = true
             state.lastSent = 0
-            handler(ImageProgress(status: "Download complete", id: id))
+            handler(ImageProgress(status: "Download complete", id: id, isLayer: true))
         }
     }
 
@@ -50,7 +50,7 @@ final class LayerProgress: Sendable {
             let now = monotonicNanoseconds()
             guard isDue(state), now - state.lastSent >= LayerProgress.interval else { return }
             state.lastSent = now
-            handler(ImageProgress(status: status, id: id, current: bytes, total: total))
+            handler(ImageProgress(status: status, id: id, isLayer: true, current: bytes, total: total))
         }
     }
 }

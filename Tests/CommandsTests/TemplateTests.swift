@@ -39,7 +39,7 @@ import Testing
             (#"{{if and .On (gt .Count 2)}}big{{end}}"#, "big"), ("a{{- /* comment */ -}} b", "ab"),
             ("{{/* comment */}}a {{- .Count -}} b", "a3b"), ("{{$x := .Count}}{{if .On}}{{$x = 9}}{{end}}{{$x}}", "9"),
             ("{{range .Args}}{{if eq . \"b c\"}}{{break}}{{end}}{{.}}{{end}}", "a"), ("{{`raw \\n`}}", "raw \\n"),
-            (#"{{slice .Id 1 3}}"#, "12"), (#"{{"a\tb"}}"#, "a\tb"), ("{{.}}", nil),
+            (#"{{slice .Id 1 3}}"#, "12"), ("{{.ID}}", "0123"), (#"{{"a\tb"}}"#, "a\tb"), ("{{.}}", nil),
         ] as [(String, String?)])
     func evaluates(_ source: String, _ expected: String?) throws {
         let text = try Template(source).execute(Self.value)

@@ -78,6 +78,13 @@ struct StorageTests {
                 try daemon.must("run", "--rm", "--tmpfs", "/scratch:size=1m", "busybox", "sh", "-c", script)
                     == "tmpfs\n1024")
             #expect(try daemon.cli("run", "--rm", "--read-only", "busybox", "touch", "/x").status == 1)
+            // A mount point of the image's keeps its mode, a new one has a tmpfs's own, at every start.
+            let modes = "stat -c %a /new/er /root"
+            try daemon.must(
+                "create", "--name", "modes", "--tmpfs", "/new/er", "--tmpfs", "/root", "busybox", "sh", "-c", modes)
+            for _ in 1...2 {
+                #expect(try daemon.must("start", "-a", "modes") == "1777\n700")
+            }
             try daemon.must("run", "--rm", "--read-only", "--tmpfs", "/run", "busybox", "touch", "/run/x", "/dev/shm/y")
             let shm = "df -k /dev/shm | tail -1 | awk '{ print $2 }'"
             #expect(try daemon.must("run", "--rm", "busybox", "sh", "-c", shm) == "65536")

@@ -34,10 +34,6 @@ extension Router {
             throw Failure(.notFound, "plugin \"\(request.name)\" not found")
         }
         add(.POST, "/plugins/{name}") { _ in throw Absent.plugins }
-        add(.GET, "/distribution/{name}/json") { request in
-            throw Failure.notImplemented(
-                "cannot ask a registry about \(request.name): this daemon pulls from registry directories")
-        }
         add(.OPTIONS, "/{name}") { _ in .nothing(.ok) }
     }
 }

@@ -140,15 +140,15 @@ private func commit(_ request: Request, _ engine: Engine) async throws -> Reply 
     guard let container = request.query.text("container") else {
         throw Failure.badRequest("no container named to commit")
     }
-    if !request.query.all("changes").filter({ !$0.isEmpty }).isEmpty {
-        throw Failure.notImplemented(
-            "cannot apply Dockerfile instructions (--change) while committing: that comes with image builds")
-    }
-    let config = request.bytes.readableBytes == 0 ? nil : try request.document(ContainerConfig.self)
-    let id = try await engine.commitContainer(
-        container, repository: request.query["repo"] ?? "", tag: request.query["tag"] ?? "",
-        comment: request.query["comment"] ?? "", author: request.query["author"] ?? "",
-        pause: request.query.flag("pause", default: true), config: config)
+    var options = CommitOptions()
+    options.repository = request.query["repo"] ?? ""
+    options.tag = request.query["tag"] ?? ""
+    options.comment = request.query["comment"] ?? ""
+    options.author = request.query["author"] ?? ""
+    options.pause = request.query.flag("pause", default: true)
+    options.changes = request.query.all("changes").filter { !$0.isEmpty }
+    if request.bytes.readableBytes > 0 { options.config = try request.document(ContainerConfig.self) }
+    let id = try await engine.commitContainer(container, options)
     return .json(IDResponse(id: id), status: .created)
 }
 

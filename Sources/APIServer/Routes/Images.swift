@@ -6,9 +6,10 @@ extension Router {
     mutating func addImages(_ engine: Engine) {
         add(.GET, "/images/json") { request in try await list(request, engine) }
         add(.GET, "/images/search") { request in
-            throw Failure.notImplemented(
-                "cannot search for \"\(request.query["term"] ?? "")\": this daemon pulls from registry directories, "
-                    + "whose repositories are their subdirectories")
+            .json(
+                try await engine.searchImages(
+                    request.query["term"] ?? "", limit: try request.query.integer("limit"),
+                    filters: try request.query.filters()))
         }
         add(.GET, "/images/get") { request in
             let names = request.query.all("names").filter { !$0.isEmpty }
@@ -20,6 +21,7 @@ extension Router {
         add(.GET, "/images/{name}/json") { request in
             .json(Compatibility.image(try await engine.inspectImage(request.name), request.version))
         }
+        add(.GET, "/distribution/{name}/json") { request in .json(try await engine.inspectDistribution(request.name)) }
         add(.POST, "/images/load", body: .streamed) { request in load(request, engine) }
         add(.POST, "/images/create", body: .streamed) { request in try create(request, engine) }
         add(.POST, "/images/prune") { request in
@@ -79,13 +81,37 @@ private func load(_ request: Request, _ engine: Engine) -> Reply {
 
 private func create(_ request: Request, _ engine: Engine) throws -> Reply {
     let query = request.query
-    guard let image = query.text("fromImage") else {
-        throw Failure.notImplemented("cannot import an image from an archive; use load for what `docker save` writes")
-    }
+    guard let image = query.text("fromImage") else { return try importArchive(request, engine) }
     try Platform.check(query.text("platform"), since: APIVersion(1, 32), request.version)
     var reference = image.hasSuffix(":") ? String(image.dropLast()) : image
     if let tag = query.text("tag") { reference += (tag.contains(":") ? "@" : ":") + tag }
     return .jsonLines { [reference] stream in
         try await ProgressStream.run(to: stream) { try await engine.pullImage(reference, progress: $0) }
+    }
+}
+
+private func importArchive(_ request: Request, _ engine: Engine) throws -> Reply {
+    let query = request.query
+    let source = query["fromSrc"] ?? ""
+    guard source == "-" else {
+        throw Failure.badRequest(
+            source.isEmpty
+                ? "neither fromImage nor fromSrc says what to make an image of"
+                : "cannot import from \(source): this daemon fetches nothing from the network; send the archive as the "
+                    + "request's body, with fromSrc=-")
+    }
+    try Platform.check(query.text("platform"), since: APIVersion(1, 32), request.version)
+    let changes = query.all("changes").filter { !$0.isEmpty }
+    return .jsonLines { stream in
+        guard let body = request.body else { throw Failure.badRequest("there is no archive in the request") }
+        try await ProgressStream.run(to: stream) { progress in
+            try await ArchiveStreams.receive(body) { descriptor in
+                let id = try await engine.importImage(
+                    from: descriptor, repository: query["repo"] ?? "", tag: query["tag"] ?? "",
+                    message: query.text("message") ?? "Imported from \(source)", changes: changes
+                ) { _ in }
+                progress(ProgressMessage(status: id))
+            }
+        }
     }
 }

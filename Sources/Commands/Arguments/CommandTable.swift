@@ -58,6 +58,7 @@ enum CommandTable {
         Entry("images", "image ls", "image list", make: ImagesCommand.command),
         Entry("pull", "image pull", make: PullCommand.command),
         Entry("push", "image push", make: PushCommand.command),
+        Entry("search", make: SearchCommand.command),
         Entry("rmi", "image rm", "image remove", make: RemoveImageCommand.command),
         Entry("tag", "image tag", make: TagCommand.command),
         Entry("history", "image history", make: HistoryCommand.command),

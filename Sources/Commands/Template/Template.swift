@@ -187,7 +187,7 @@ private struct Evaluation {
         for field in operand.fields {
             switch value {
             case .object(let object):
-                if let member = object[field] {
+                if let member = object[field] ?? object[Self.memberName(field)] {
                     value = member
                 } else if conditions > 0 {
                     value = .null
@@ -207,6 +207,16 @@ private struct Evaluation {
             }
         }
         return value
+    }
+
+    /// docker's templates see Go's structs, whose names have initialisms in capitals where their JSON may not:
+    /// `{{.Server.APIVersion}}` is the member `ApiVersion`, `{{.ID}}` is `Id`.
+    private static func memberName(_ field: String) -> String {
+        for (capitals, word) in [("API", "Api"), ("ID", "Id")] {
+            guard let range = field.firstRange(of: capitals) else { continue }
+            return field[..<range.lowerBound] + word + field[range.upperBound...]
+        }
+        return field
     }
 
     private func spelling(_ operand: Operand) -> String {

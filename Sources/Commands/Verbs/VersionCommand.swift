@@ -15,7 +15,7 @@ enum VersionCommand {
                 ("Version", .string(ProductVersion.current)),
                 ("ApiVersion", .string(APIVersion.newest.description)),
                 ("DefaultAPIVersion", .string(APIVersion.newest.description)), ("Os", .string("linux")),
-                ("Arch", .string(architecture)),
+                ("Arch", .string(architecture)), ("Context", .string("default")),
             ]
             var server = OrderedJSON.null
             var failure: CommandFailure?

@@ -9,8 +9,16 @@ struct RegistryDirectories: Sendable {
     let platform: Platform
     let limits: UnpackLimits
 
-    /// Finds the image in the first directory that has its repository.
+    /// Finds the image for this platform in the first directory that has its repository.
     func find(_ reference: ImageReference) throws -> FoundImage {
+        let (source, root) = try locate(reference)
+        let manifest = try source.manifest(
+            of: root, platform: platform, documents: Documents(limits: limits), name: reference.familiar)
+        return FoundImage(source: source, root: root, manifest: manifest)
+    }
+
+    /// What the name points at in the first directory that has its repository.
+    func locate(_ reference: ImageReference) throws -> (source: any ImageSource, root: Descriptor) {
         guard !directories.isEmpty else {
             throw ImageError(
                 .notFound,
@@ -26,7 +34,9 @@ struct RegistryDirectories: Sendable {
             for name in names(of: reference) {
                 let path = directory + "/" + name
                 if LayoutSource.exists(at: path) {
-                    return try find(reference, in: LayoutSource(directory: path, limits: limits))
+                    let layout = LayoutSource(directory: path, limits: limits)
+                    guard let root = try layout.root(for: reference) else { throw unknownManifest(reference) }
+                    return (layout, root)
                 }
             }
             if let found = try findInArchives(reference, directory) { return found }
@@ -49,25 +59,13 @@ struct RegistryDirectories: Sendable {
         return names
     }
 
-    private func find(_ reference: ImageReference, in layout: LayoutSource) throws -> FoundImage {
-        guard let root = try layout.root(for: reference) else { throw unknownManifest(reference) }
-        return try found(root, in: layout, reference)
-    }
-
-    private func found(
-        _ root: Descriptor, in source: some ImageSource, _ reference: ImageReference
-    ) throws -> FoundImage {
-        let documents = Documents(limits: limits)
-        let manifest = try source.manifest(
-            of: root, platform: platform, documents: documents, name: reference.familiar)
-        return FoundImage(source: source, root: root, manifest: manifest)
-    }
-
     private func unknownManifest(_ reference: ImageReference) -> ImageError {
         ImageError(.notFound, "manifest for \(reference.familiar) not found: manifest unknown")
     }
 
-    private func findInArchives(_ reference: ImageReference, _ directory: String) throws -> FoundImage? {
+    private func findInArchives(
+        _ reference: ImageReference, _ directory: String
+    ) throws -> (source: any ImageSource, root: Descriptor)? {
         let own = names(of: reference).map { directory + "/" + $0 + ".tar" }.filter { access($0, F_OK) == 0 }
         let wanted = reference.withDefaultTag
         for path in own + (try archives(in: directory)).filter({ !own.contains($0) }) {
@@ -83,7 +81,7 @@ struct RegistryDirectories: Sendable {
                 continue
             }
             for image in archive.images where image.names.contains(wanted) || image.root.digest == wanted.digest {
-                return try found(image.root, in: archive, reference)
+                return (archive, image.root)
             }
             if own.contains(path) { throw unknownManifest(reference) }
         }

@@ -86,7 +86,9 @@ struct RootFilesystem {
         // Kernel filesystems go on ordinary directories only: a link would put them where the image wants.
         let kernelFilesystem = type != "tmpfs" && !destination.isEmpty
         let target = try at("mount", "cannot make the mount point \(mount.destination)") { () throws(SystemError) in
-            try RootedPath.ensure(destination, in: root, kind: .directory, followLinks: !kernelFilesystem)
+            let looksLikeItsPlace = type == "tmpfs" && !options.data.contains { $0.hasPrefix("mode=") }
+            return try makeMountPoint(
+                destination, forTemporary: looksLikeItsPlace, followLinks: !kernelFilesystem)
         }
         if type != "proc" { try refuseProcfs(target.raw, mount.destination) }
         let mounted = try at("mount", "cannot mount \(type) on \(mount.destination)") { () throws(SystemError) in
@@ -108,6 +110,26 @@ struct RootFilesystem {
         }
         // It stays open for the console; exec closes it.
         if type == "devpts" { devpts = (consume mounted).release() }
+    }
+
+    /// A mount point that is made for a tmpfs gets the mode that the tmpfs will have on this and later starts: 1777, a
+    /// tmpfs's own default and what docker's users see.
+    private func makeMountPoint(
+        _ destination: String, forTemporary isTemporary: Bool, followLinks: Bool
+    ) throws(SystemError) -> FileDescriptor {
+        let isNew: Bool
+        do throws(SystemError) {
+            _ = try RootedPath.locate(destination, in: root, followLinks: followLinks)
+            isNew = false
+        } catch {
+            isNew = error.errno == ENOENT
+        }
+        let target = try RootedPath.ensure(destination, in: root, kind: .directory, followLinks: followLinks)
+        if isNew, isTemporary {
+            let directory = try FileDescriptor(".", O_RDONLY | O_DIRECTORY, relativeTo: target.raw)
+            try checked("chmod") { fchmod(directory.raw, 0o1777) }
+        }
+        return target
     }
 
     private func filesystem(
