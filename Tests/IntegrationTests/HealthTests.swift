@@ -41,16 +41,17 @@ struct HealthTests {
             #expect(try daemon.must("ps", "-q", "--filter", "health=unhealthy") != "")
             #expect(try daemon.must("ps", "-q", "--filter", "health=healthy") == "")
             #expect(try eventually { try health(daemon, "unhealthy")["Log"].array?.count == 5 })
-            let format = "{{.Action}}|{{.Actor.Attributes.execID}}"
-            let events = try daemon.must("events", "--since", "1h", "--until", "0s", "--format", format)
-                .split(separator: "\n").map { $0.split(separator: "|", omittingEmptySubsequences: false) }
+            let events = try daemon.must("events", "--since", "1h", "--until", "0s", "--format", "json")
+                .split(separator: "\n").map { try JSON.parse(String($0)) }
+            let actions = events.compactMap { $0["Action"].string }
             #expect(
-                events.map { $0[0] }.filter { $0.hasPrefix("health_status") }
+                actions.filter { $0.hasPrefix("health_status") }
                     == ["health_status: healthy", "health_status: unhealthy"])
             let check = "/bin/sh -c echo looked; test -e /well"
-            let first = try #require(events.first { $0[0] == "exec_create: " + check })
+            let first = try #require(events.first { $0["Action"].string == "exec_create: " + check })
+            let exec = first["Actor"]["Attributes"]["execID"]
             #expect(
-                events.filter { $0[1] == first[1] }.map { $0[0] }
+                events.filter { $0["Actor"]["Attributes"]["execID"] == exec }.map { $0["Action"].string }
                     == ["exec_create: " + check, "exec_start: " + check, "exec_die"])
             try daemon.must("stop", "-t", "0", "box")
             #expect(try daemon.must("ps", "-a", "--format", "{{.Status}}").hasPrefix("Exited (137)"))
