@@ -204,7 +204,14 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
             }
             endResponse()
         case .upgrade(let upgrade):
-            self.upgrade(upgrade)
+            guard upgrade.webSocket != nil else { return self.upgrade(upgrade, [:]) }
+            let connection = NIOLoopBound(self, eventLoop: context.eventLoop)
+            WebSocketFormat.handshake(for: head, on: context.channel).whenComplete { result in
+                switch result {
+                case .success(let headers): connection.value.upgrade(upgrade, headers)
+                case .failure: connection.value.send(Failure.badRequest("the WebSocket handshake is malformed").reply)
+                }
+            }
         case .stream:
             preconditionFailure("streams are run by their task")
         }
@@ -349,14 +356,20 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     /// Turns the connection into a raw one. The HTTP handlers go from the outside in, so that bytes which the client
     /// sent early reach the new handler.
-    private func upgrade(_ upgrade: Upgrade) {
+    private func upgrade(_ upgrade: Upgrade, _ handshake: HTTPHeaders) {
         guard let context else { return }
         phase = .upgraded
         cancelDeadline()
         task = nil
-        let status = head.headers.contains(name: "Upgrade") ? "101 UPGRADED" : "200 OK"
-        var text = "HTTP/1.1 \(status)\r\nContent-Type: \(upgrade.contentType)\r\n"
-        if status.hasPrefix("101") { text += "Connection: Upgrade\r\nUpgrade: tcp\r\n" }
+        var text: String
+        if upgrade.webSocket != nil {
+            text = "HTTP/1.1 101 Switching Protocols\r\n"
+            for (name, value) in handshake { text += "\(name): \(value)\r\n" }
+        } else {
+            let status = head.headers.contains(name: "Upgrade") ? "101 UPGRADED" : "200 OK"
+            text = "HTTP/1.1 \(status)\r\nContent-Type: \(upgrade.contentType)\r\n"
+            if status.hasPrefix("101") { text += "Connection: Upgrade\r\nUpgrade: tcp\r\n" }
+        }
         text += "Api-Version: \(APIVersion.newest)\r\nDocker-Experimental: false\r\nOstype: linux\r\n"
         text += "Server: mycontainer/\(ProductVersion.current) (linux)\r\n\r\n"
         let pipeline = context.pipeline.syncOperations
@@ -365,6 +378,7 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
             try pipeline.addHandler(client)
             pipeline.removeHandler(decoderAndEncoder.1, promise: nil)
             client.write(ByteBuffer(string: text))
+            try upgrade.webSocket?.install(before: client, in: pipeline)
             Splice.start(client: client, upgrade, eventLoop: context.eventLoop)
             pipeline.removeHandler(self, promise: nil)
             pipeline.removeHandler(decoderAndEncoder.0, promise: nil)

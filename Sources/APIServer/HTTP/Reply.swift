@@ -48,9 +48,14 @@ struct Upgrade: Sendable {
     let message: [UInt8]
     /// Keys that end the attachment without ending anything else; nil where there is no terminal.
     let detachKeys: [UInt8]?
+    /// nil for a plain connection.
+    let webSocket: WebSocketFormat?
 
-    init(contentType: String, attachment: Attachment, detachKeys: [UInt8]?) {
+    init(
+        contentType: String, attachment: Attachment, detachKeys: [UInt8]?, webSocket: WebSocketFormat? = nil
+    ) {
         self.contentType = contentType
+        self.webSocket = webSocket
         self.attachment = attachment
         self.replay = attachment.replay
         self.message = []
@@ -63,6 +68,7 @@ struct Upgrade: Sendable {
         attachment = nil
         replay = nil
         detachKeys = nil
+        webSocket = nil
     }
 }
 

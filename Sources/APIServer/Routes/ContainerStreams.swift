@@ -20,6 +20,24 @@ extension Router {
                 : StreamMediaType.raw
             return .upgrade(Upgrade(contentType: type, attachment: attachment, detachKeys: keys))
         }
+        add(.GET, "/containers/{name}/attach/ws") { request in
+            guard request.headers.first(name: "Upgrade")?.lowercased() == "websocket" else {
+                throw Failure.badRequest("attach/ws is for WebSockets: send the handshake of RFC 6455")
+            }
+            let query = request.query
+            let keys = try DetachKeys.parse(query["detachKeys"])
+            let choosesStreams = request.version >= APIVersion(1, 42)
+            let options = AttachOptions(
+                stream: query.flag("stream"), logs: query.flag("logs"),
+                stdin: query.flag("stdin") || !choosesStreams, stdout: query.flag("stdout") || !choosesStreams,
+                stderr: query.flag("stderr") || !choosesStreams)
+            let attachment = try await engine.attachContainer(request.name, options)
+            let format = WebSocketFormat(
+                isBinary: request.version >= APIVersion(1, 28), isFramed: !attachment.isTerminal)
+            return .upgrade(
+                Upgrade(
+                    contentType: StreamMediaType.raw, attachment: attachment, detachKeys: keys, webSocket: format))
+        }
     }
 }
 
