@@ -85,7 +85,7 @@ let package = Package(
             ], swiftSettings: strict),
 
         .testTarget(
-            name: "LinuxKernelTests", dependencies: ["LinuxKernel", "OCI"], exclude: ["seccomp-probe.c"],
+            name: "LinuxKernelTests", dependencies: ["CLinux", "LinuxKernel", "OCI"], exclude: ["seccomp-probe.c"],
             swiftSettings: strict),
         .testTarget(
             name: "RuntimeTests", dependencies: ["Runtime", "LinuxKernel", "MonitorProtocol", "OCI"],

@@ -96,6 +96,7 @@ extension Links {
 
     /// Removes the bridge unless it wasn't made by us (then only the plan's addresses go); no error where it is gone.
     public func removeBridge(_ plan: BridgePlan) throws(NetworkingError) {
+        try removeShards(of: plan.name)
         guard let bridge = try link(plan.name), bridge.kind == "bridge" else { return }
         try sentence("the bridge \(plan.name) can't be removed") { () throws(NetlinkError) in
             if bridge.alias?.hasPrefix(aliasPrefix) == true {

@@ -29,7 +29,7 @@ extension Links {
         }
     }
 
-    /// - Returns: the name of the host's end, up and a port of the bridge.
+    /// - Returns: the name of the host's end, up and a port of the bridge or of a shard of it.
     private func makeVeth(
         _ plan: EndpointPlan, bridge: String, _ inside: borrowing OpenSandbox
     ) throws(NetworkingError) -> String {
@@ -37,21 +37,32 @@ extension Links {
         guard let master = try link(bridge) else {
             throw NetworkingError(.notFound, "\(beginning): there is no bridge \(bridge)")
         }
+        if let name = try makeVeth(plan, on: master, inside, beginning) { return name }
+        return try sharding.withLock { (_) throws(NetworkingError) in
+            for shard in try shards(of: master) {
+                if let name = try makeVeth(plan, on: shard, inside, beginning) { return name }
+            }
+            let shard = try makeShard(of: master, isolated: plan.isolated)
+            if let name = try makeVeth(plan, on: shard, inside, beginning) { return name }
+            throw NetworkingError(.system, "\(beginning): a new shard of the bridge takes no interface")
+        }
+    }
+
+    /// - Returns: nil where the bridge has no port left.
+    private func makeVeth(
+        _ plan: EndpointPlan, on master: Link, _ inside: borrowing OpenSandbox, _ beginning: String
+    ) throws(NetworkingError) -> String? {
         for _ in 0..<Links.maximumNameAttempts {
             let name = randomName(.veth)
             let pair = VethPair(
                 name: name, master: master.index, peerName: plan.interfaceName, peerMAC: plan.mac,
                 peerNamespace: inside.namespace.raw, mtu: plan.mtu ?? master.mtu)
-            var port = LinkChange()
-            // A port has no business in IPv6 itself.
-            if Sysctl.read("ipv6/conf/default/disable_ipv6") != nil { port.makesIPv6Address = false }
-            if plan.isolated { port.isolated = true }
-            if Links.needsHairpin { port.hairpin = true }
             var up = LinkChange()
             up.isUp = true
             let failures = try sentence(beginning) { () throws(NetlinkError) in
                 try socket.perform([
-                    .makeVeth(pair), .changeLink(.name(name), port), .changeLink(.name(name), up),
+                    .makeVeth(pair), .changeLink(.name(name), portProperties(isolated: plan.isolated)),
+                    .changeLink(.name(name), up),
                 ])
             }
             switch failures[0]?.errno {
@@ -65,15 +76,20 @@ extension Links {
             case EEXIST:
                 throw NetworkingError(
                     .conflict, "\(beginning): the container has an interface of that name already")
-            case EXFULL:
-                throw NetworkingError(
-                    .conflict,
-                    "\(beginning): the bridge has 1,023 ports, more than that Linux can't give it; "
-                        + "put further containers into another network")
+            case EXFULL: return nil
             default: throw NetworkingError(failures[0]!, beginning)
             }
         }
         throw NetworkingError(.conflict, "\(beginning): no free name for its host's end was found")
+    }
+
+    func portProperties(isolated: Bool) -> LinkChange {
+        var port = LinkChange()
+        // A port has no business in IPv6 itself.
+        if Sysctl.hasIPv6 { port.makesIPv6Address = false }
+        if isolated { port.isolated = true }
+        if Links.needsHairpin { port.hairpin = true }
+        return port
     }
 
     /// With br_netfilter, a packet to a published port that comes back into the same bridge is rewritten before it is

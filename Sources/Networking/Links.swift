@@ -1,5 +1,6 @@
 import Glibc
 import LinuxKernel
+import Synchronization
 
 /// The kernel's links of one daemon: bridges, and the interfaces of its containers.
 ///
@@ -9,6 +10,7 @@ public final class Links: Sendable {
     /// 8 hex digits that all names carry.
     public let instance: String
     let socket: NetlinkSocket
+    let sharding = Mutex(())
 
     /// Works in the network namespace of the calling thread from here on.
     public init(instance: String) throws(NetworkingError) {
@@ -57,11 +59,15 @@ public final class Links: Sendable {
     /// Names of the links in the daemon's namespace that carry our instance: bridges, veths, ifbs. What no record names
     /// is to be removed.
     public func leftovers() throws(NetworkingError) -> [String] {
-        try links().filter(isOurs).map(\.name)
+        let links = try links()
+        let names = Set(links.map(\.name))
+        // A bridge's shards go with it, and are nobody's leftovers before.
+        return links.filter { isOurs($0) && shardedBridge($0).map(names.contains) != true }.map(\.name)
     }
 
-    /// Removes a link of the daemon's namespace; no error where it is gone.
+    /// Removes a link of the daemon's namespace, a bridge with its shards; no error where it is gone.
     public func remove(_ name: String) throws(NetworkingError) {
+        try removeShards(of: name)
         try sentence("the interface \(name) can't be removed") { () throws(NetlinkError) in
             try socket.remove([.name(name)])
         }

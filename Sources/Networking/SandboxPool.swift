@@ -79,8 +79,6 @@ public final class SandboxPool: Sendable {
         }
     }
 
-    private var isShort: Bool { state.withLock { $0.ready.count < $0.wanted } }
-
     /// Makes what is missing, elsewhere. One at a time: namespaces are made under one lock of the kernel's anyway.
     private func refill() {
         let isMine = state.withLock { state in
@@ -90,13 +88,16 @@ public final class SandboxPool: Sendable {
         }
         guard isMine else { return }
         Task.detached(executorPreference: executor) { [self] in
-            while isShort {
+            while true {
                 // Whoever takes one next is told why it can't be made.
-                guard let made = try? provider.make() else { break }
-                let ready = ReadySandbox(made)
-                state.withLock { if $0.wanted > 0 { $0.ready.append(ready) } }
+                let made = try? ReadySandbox(provider.make())
+                let goesOn = state.withLock { state in
+                    if let made, state.ready.count < state.wanted { state.ready.append(made) }
+                    state.isRefilling = made != nil && state.ready.count < state.wanted
+                    return state.isRefilling
+                }
+                if !goesOn { return }
             }
-            state.withLock { $0.isRefilling = false }
         }
     }
 }

@@ -31,9 +31,11 @@ enum Sysctl {
         }
     }
 
-    /// Throws where the kernel has no IPv6.
+    /// Whether the kernel has IPv6.
+    static var hasIPv6: Bool { access("\(root)/ipv6", F_OK) == 0 }
+
     static func requireIPv6() throws(NetworkingError) {
-        guard access("\(root)/ipv6", F_OK) == 0 else {
+        guard hasIPv6 else {
             throw NetworkingError(
                 .invalid,
                 "this host has no IPv6 (the kernel was started with ipv6.disable=1 or lacks it): make the network without --ipv6"

@@ -321,7 +321,7 @@ func spawnRuntime(_ arguments: [String], socket: Int32, log: String) throws -> p
 /// A zygote as the daemon has one.
 final class TestZygote {
     let client: ZygoteClient
-    private var pid: pid_t
+    private(set) var pid: pid_t
     private let socket: Int32
 
     init() throws {
