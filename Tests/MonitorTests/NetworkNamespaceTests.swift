@@ -18,25 +18,32 @@ struct NetworkNamespaceTests {
             guard case .open(var descriptors) = try zygote.client.networkNamespace(path: nil) else {
                 throw Surprise("no namespace")
             }
-            let namespace = try #require(descriptors.take(.namespace))
+            let namespace = try take(.namespace, from: &descriptors)
             #expect(try inode("/proc/self/fd/\(namespace.raw)") != before.namespace)
-            let udp = try #require(descriptors.take(.resolverUDP))
-            let tcp = try #require(descriptors.take(.resolverTCP))
-            #expect(descriptors.take(.netlink) != nil)
+            let udp = try take(.resolverUDP, from: &descriptors)
+            let tcp = try take(.resolverTCP, from: &descriptors)
+            _ = try take(.netlink, from: &descriptors)
             try serveNames(namespace.raw, udp: udp.raw, tcp: tcp.raw)
 
             // As a daemon that was started again opens it, once pinned.
             let reopened = try zygote.client.networkNamespace(path: "/proc/\(getpid())/fd/\(namespace.raw)")
             guard case .open(var again) = reopened else { throw Surprise("not opened") }
-            let same = try #require(again.take(.namespace))
+            let same = try take(.namespace, from: &again)
             #expect(try inode("/proc/self/fd/\(same.raw)") == inode("/proc/self/fd/\(namespace.raw)"))
-            let udpAgain = try #require(again.take(.resolverUDP))
-            let tcpAgain = try #require(again.take(.resolverTCP))
+            let udpAgain = try take(.resolverUDP, from: &again)
+            let tcpAgain = try take(.resolverTCP, from: &again)
             try serveNames(namespace.raw, udp: udpAgain.raw, tcp: tcpAgain.raw)
         }
         // The refusal comes after all that was opened before was closed.
         _ = try refusal(zygote, "/nonexistent")
         #expect(try state(zygote) == before)
+    }
+
+    private func take(
+        _ kind: NetworkNamespaceDescriptors.Kind, from descriptors: inout NetworkNamespaceDescriptors
+    ) throws -> FileDescriptor {
+        guard let descriptor = descriptors.take(kind) else { throw Surprise("no \(kind)") }
+        return descriptor
     }
 
     private struct State: Equatable {
