@@ -114,7 +114,8 @@ let package = Package(
             name: "APIServerTests", dependencies: ["APIServer", "Engine", "EngineAPI", "LinuxKernel"],
             swiftSettings: strict),
         .testTarget(
-            name: "EngineTests", dependencies: ["Engine", "EngineAPI", "Database", "MonitorProtocol", "OCI"],
+            name: "EngineTests",
+            dependencies: ["Engine", "EngineAPI", "Database", "LinuxKernel", "MonitorProtocol", "Networking", "OCI"],
             swiftSettings: strict),
 
         // Programs: a thin main each.

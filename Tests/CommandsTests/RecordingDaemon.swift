@@ -166,6 +166,8 @@ final class RecordingDaemon: Sendable {
         case ("POST", "images", "create"), ("POST", "images", "push"), ("GET", "events", _), ("POST", "images", "load"):
             return (200, "")
         case ("POST", "images", "tag"): return (201, "")
+        case ("POST", "networks", "create"): return (201, #"{"Id":"n1"}"#)
+        case ("GET", "networks", "networks"): return (200, "[]")
         case ("POST", "volumes", "create"): return (201, #"{"Name":"foo"}"#)
         case ("POST", "commit", _): return (201, #"{"Id":"sha256:00"}"#)
         case ("DELETE", "images", _): return (200, "[]")

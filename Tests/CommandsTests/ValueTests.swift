@@ -216,3 +216,46 @@ import Testing
         #expect(throws: InvalidValue("Unknown character: 'ctrl-'")) { try DetachKeys("ctrl-") }
     }
 }
+
+@Suite struct NetworkValueTests {
+    @Test func rates() throws {
+        #expect(try NetworkRate(parsing: "10mbit").bitsPerSecond == 10_000_000)
+        #expect(try NetworkRate(parsing: "1.5g").bitsPerSecond == 1_500_000_000)
+        #expect(try NetworkRate(parsing: "64000").bitsPerSecond == 64_000)
+        #expect(try NetworkRate(parsing: "-1").bitsPerSecond == -1)
+        let limited = try NetworkRate(parsing: "8kbit,burst=64k")
+        #expect(limited.bitsPerSecond == 8000 && limited.burst == 65_536)
+        #expect(try NetworkRate(parsing: "8kbit, 1m").burst == 1 << 20)
+        for word in ["", "fast", "1foo", "10mbps", "0", "-2", "1m,latency=5", "1m,0"] {
+            #expect(throws: InvalidValue.self, "\(word)", performing: { try NetworkRate(parsing: word) })
+        }
+    }
+
+    @Test func blocks() throws {
+        let block = try #require(AddressBlock("10.1.0.0/17"))
+        #expect(block.contains(try #require(AddressBlock(address: "10.1.127.255"))))
+        #expect(!block.contains(try #require(AddressBlock(address: "10.1.128.0"))))
+        #expect(!block.contains(try #require(AddressBlock("10.1.0.0/16"))))
+        #expect(!block.contains(try #require(AddressBlock(address: "::1"))))
+        #expect(AddressBlock("10.1.0.0/33") == nil)
+    }
+
+    /// `port add` and `port rm` take nothing of docker's `port` away.
+    @Test func portVerbs() throws {
+        let daemon = try RecordingDaemon(answers: [
+            ("POST /containers/web/ports/add", 200, #"{"PortBindings":{"80/tcp":[{"HostIp":"::","HostPort":"8080"}]}}"#)
+        ])
+        defer { daemon.stop() }
+        func run(_ words: String...) -> Int32 {
+            CommandLineProgram.main(["-H", "unix://\(daemon.socketPath)"] + words)
+        }
+        #expect(run("port", "add", "web", "8080:80") == 0)
+        let request = try #require(daemon.takeRequests().first)
+        #expect(request.path == "/containers/web/ports/add")
+        #expect(request.body["PortBindings"]["80/tcp"].elements.first?["HostPort"].string == "8080")
+        _ = run("port", "rm")
+        #expect(daemon.takeRequests().first?.path == "/containers/rm/json")
+        _ = run("port", "add", "80")
+        #expect(daemon.takeRequests().first?.path == "/containers/add/json")
+    }
+}

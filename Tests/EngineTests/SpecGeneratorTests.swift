@@ -26,6 +26,12 @@ import Testing
         spec.mounts?.first { $0.destination == destination }
     }
 
+    @Test func joinsTheNamespaceThatWasMade() throws {
+        #expect(namespaces(try generate(sandbox: "/run/x/netns/1"))["network"] == "/run/x/netns/1")
+        let own = try #require(namespaces(try generate())["network"])
+        #expect(own == nil)
+    }
+
     private func namespaces(_ spec: RuntimeSpec) -> [String: String?] {
         Dictionary(uniqueKeysWithValues: (spec.linux?.namespaces ?? []).map { ($0.type, $0.path) })
     }

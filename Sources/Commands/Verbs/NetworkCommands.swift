@@ -146,8 +146,8 @@ enum NetworkCommands {
     private static let priority = Flag.integer(
         "gw-priority",
         "Highest gw-priority provides the default gateway. Accepts positive and negative values.")
-    private static let address = Flag.optionalString("ip", "IPv4 address (e.g., \"172.30.100.104\")")
-    private static let address6 = Flag.optionalString("ip6", "IPv6 address (e.g., \"2001:db8::33\")")
+    private static let address = Flag.string("ip", "IPv4 address (e.g., \"172.30.100.104\")")
+    private static let address6 = Flag.string("ip6", "IPv6 address (e.g., \"2001:db8::33\")")
     private static let link = Flag.list("link", "Add link to another container", check: parseLink)
     private static let linkLocal = list(
         "link-local-ip", "Add a link-local address for the container", check: parseAddress)
@@ -170,13 +170,8 @@ enum NetworkCommands {
                 driverOptions[trimmed(name)] = trimmed(value)
             }
             var addresses = EndpointSettings.IPAMConfig()
-            for (flag, path) in [(address, \EndpointSettings.IPAMConfig.ipv4Address), (address6, \.ipv6Address)] {
-                guard let word = invocation[flag] else { continue }
-                guard let text = canonicalAddress(word) else {
-                    throw CommandFailure("invalid argument \(quoted(word)) for \(quoted("--" + flag.option.name)) flag")
-                }
-                addresses[keyPath: path] = text
-            }
+            addresses.ipv4Address = invocation[address]
+            addresses.ipv6Address = invocation[address6]
             addresses.linkLocalIPs = invocation[linkLocal].isEmpty ? nil : invocation[linkLocal]
             let request = NetworkConnectRequest {
                 $0.container = invocation.operands[1]
