@@ -42,7 +42,7 @@ let package = Package(
         .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp", "CCap", "OCI"], swiftSettings: strict),
         .target(name: "OCI", swiftSettings: strict),
         .target(name: "MonitorProtocol", dependencies: ["OCI", "LinuxKernel", "ContainerLog"], swiftSettings: strict),
-        .target(name: "ContainerLog", dependencies: ["LinuxKernel"], swiftSettings: strict),
+        .target(name: "ContainerLog", dependencies: ["LinuxKernel", "OCI"], swiftSettings: strict),
         .target(
             name: "Runtime", dependencies: ["LinuxKernel", "OCI", "MonitorProtocol", "ContainerLog"],
             swiftSettings: strict),
@@ -95,7 +95,7 @@ let package = Package(
         .testTarget(
             name: "MonitorTests", dependencies: ["MonitorProtocol", "ContainerLog", "OCI", "LinuxKernel"],
             swiftSettings: strict),
-        .testTarget(name: "ContainerLogTests", dependencies: ["ContainerLog"], swiftSettings: strict),
+        .testTarget(name: "ContainerLogTests", dependencies: ["ContainerLog", "OCI"], swiftSettings: strict),
         .testTarget(name: "OCITests", dependencies: ["OCI"], swiftSettings: strict),
         .testTarget(name: "DatabaseTests", dependencies: ["Database"], swiftSettings: strict),
         .testTarget(
@@ -109,7 +109,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict),
-        .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI"], swiftSettings: strict),
+        .testTarget(name: "EngineAPITests", dependencies: ["EngineAPI", "OCI"], swiftSettings: strict),
         .testTarget(
             name: "APIServerTests", dependencies: ["APIServer", "Engine", "EngineAPI", "LinuxKernel"],
             swiftSettings: strict),

@@ -1,3 +1,5 @@
+import OCI
+
 /// Which of a container's streams output came from; the numbers are those of Docker's stream frames.
 public enum LogStream: UInt8, Codable, Sendable {
     case stdout = 1
@@ -52,7 +54,7 @@ public struct LogEntry: Sendable, Equatable {
     public func append(to output: inout [UInt8], framed: Bool, timestamps: Bool) {
         let stamped = timestamps && !continuesLine
         if framed {
-            let length = UInt32(content.count + (stamped ? Timestamp.length + 1 : 0))
+            let length = UInt32(content.count + (stamped ? RFC3339.fixedLength + 1 : 0))
             output.append(contentsOf: [
                 stream.rawValue, 0, 0, 0, UInt8(truncatingIfNeeded: length >> 24),
                 UInt8(truncatingIfNeeded: length >> 16), UInt8(truncatingIfNeeded: length >> 8),
@@ -60,7 +62,7 @@ public struct LogEntry: Sendable, Equatable {
             ])
         }
         if stamped {
-            Timestamp.append(time, to: &output)
+            RFC3339.append(time, to: &output)
             output.append(UInt8(ascii: " "))
         }
         output.append(contentsOf: content)

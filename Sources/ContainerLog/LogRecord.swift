@@ -1,4 +1,5 @@
 import Glibc
+import OCI
 
 /// The two record formats, written and read. A record is one physical line, its newline included.
 enum LogRecord {
@@ -14,7 +15,7 @@ enum LogRecord {
     ) {
         switch format {
         case .cri:
-            Timestamp.append(time, to: &output)
+            RFC3339.append(time, to: &output)
             switch (stream, partial) {
             case (.stdout, false): append(" stdout F ", to: &output)
             case (.stdout, true): append(" stdout P ", to: &output)
@@ -29,7 +30,7 @@ enum LogRecord {
             if !partial { append("\\n", to: &output) }
             append(stream == .stdout ? "\",\"stream\":\"stdout\"" : "\",\"stream\":\"stderr\"", to: &output)
             append(",\"time\":\"", to: &output)
-            Timestamp.append(time, to: &output)
+            RFC3339.append(time, to: &output)
             append("\"}\n", to: &output)
         }
     }
@@ -70,7 +71,7 @@ enum LogRecord {
         case .json:
             guard let members = JSONText.stringMembers(record, of: ["log", "stream", "time"]),
                 let log = members[0], let stream = members[1], let time = members[2],
-                let nanoseconds = time.withUnsafeBytes({ Timestamp.parse($0) })
+                let nanoseconds = time.withUnsafeBytes({ RFC3339.nanoseconds($0) })
             else { return nil }
             return LogEntry(
                 time: nanoseconds, stream: stream.elementsEqual("stderr".utf8) ? .stderr : .stdout, content: log,
@@ -87,7 +88,7 @@ enum LogRecord {
 
     private static func header(_ record: UnsafeRawBufferPointer) -> Header? {
         guard let first = record.prefix(40).firstIndex(of: space),
-            let time = Timestamp.parse(UnsafeRawBufferPointer(rebasing: record[..<first])),
+            let time = RFC3339.nanoseconds(UnsafeRawBufferPointer(rebasing: record[..<first])),
             record.count >= first + 9, record[first + 7] == space,
             record.count == first + 9 || record[first + 9] == space
         else { return nil }

@@ -1,4 +1,5 @@
 import EngineAPI
+import OCI
 
 extension Engine {
     public func createVolume(_ request: VolumeCreateRequest) async throws -> Volume {
@@ -94,7 +95,7 @@ extension Engine {
     func wire(_ volume: StoredVolume) -> Volume {
         var result = Volume()
         result.name = volume.name
-        result.createdAt = Timestamp.formatSeconds(volume.created)
+        result.createdAt = RFC3339.formatSeconds(volume.created)
         result.labels = volume.labels
         result.mountpoint = volumeManager.dataPath(volume.name)
         result.options = volume.options.isEmpty ? nil : volume.options

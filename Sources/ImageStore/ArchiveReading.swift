@@ -56,7 +56,7 @@ extension ImageStore {
             do {
                 let spool = try Spool(in: paths.ingest)
                 let layer = try TarLayer(spool: spool, size: try spool.fill(from: descriptor, limits: limits))
-                let now = RFC3339.format(nanoseconds: wallClockNanoseconds())
+                let now = RFC3339.format(wallClockNanoseconds())
                 let image = ImageConfig(
                     created: now, comment: message, architecture: platform.architecture, variant: platform.variant,
                     config: config, rootfs: .init(diffIDs: [layer.descriptor.digest]),

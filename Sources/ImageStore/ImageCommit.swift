@@ -38,7 +38,7 @@ extension ImageStore {
             let size = Int64(try checked("measure the layer") { lseek(spool.file.raw, 0, SEEK_END) })
             // Two blocks of zeros end a stream.
             let layer = size <= 1024 ? nil : try TarLayer(spool: spool, size: size)
-            let now = RFC3339.format(nanoseconds: wallClockNanoseconds())
+            let now = RFC3339.format(wallClockNanoseconds())
             var config = base.config
             config.created = now
             config.author = description.author.isEmpty ? nil : description.author

@@ -1,5 +1,6 @@
 import EngineAPI
 import Glibc
+import OCI
 import Synchronization
 
 /// The daemon's log: one line an event on standard error, with a time unless systemd's journal adds one.
@@ -42,7 +43,7 @@ enum Log {
         clock_gettime(CLOCK_REALTIME, &time)
         // Whatever a message quotes, it stays one line.
         let text = String(message().map { $0.isNewline ? " " : $0 })
-        let stamp = Timestamp.formatFixed(Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+        let stamp = RFC3339.formatFixed(Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
         let line = journal ? "\(level.name): \(text)\n" : "\(stamp) \(level.name): \(text)\n"
         line.utf8.withContiguousStorageIfAvailable { _ = Glibc.write(2, $0.baseAddress, $0.count) }
     }

@@ -1,4 +1,5 @@
 import EngineAPI
+import OCI
 import Testing
 
 @Suite struct TimestampTests {
@@ -17,8 +18,8 @@ import Testing
     }
 
     @Test func fixedWidth() {
-        #expect(Timestamp.formatFixed(1_700_000_000_100_000_000) == "2023-11-14T22:13:20.100000000Z")
-        #expect(Timestamp.formatSeconds(1_700_000_000_100_000_000) == "2023-11-14T22:13:20Z")
+        #expect(RFC3339.formatFixed(1_700_000_000_100_000_000) == "2023-11-14T22:13:20.100000000Z")
+        #expect(RFC3339.formatSeconds(1_700_000_000_100_000_000) == "2023-11-14T22:13:20Z")
     }
 
     @Test func offsets() {

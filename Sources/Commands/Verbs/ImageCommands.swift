@@ -123,7 +123,7 @@ enum HistoryCommand {
                 let created = layer["Created"].integer ?? 0
                 let size = layer["Size"].integer ?? 0
                 let text = (layer["CreatedBy"].string ?? "").map { $0 == "\t" ? " " : String($0) }.joined()
-                let time = Timestamp.formatSeconds(created * second)
+                let time = RFC3339.formatSeconds(created * second)
                 return ListRow([
                     "ID": truncates ? shortID(id) : id,
                     "CreatedSince": !isHuman
