@@ -16,17 +16,17 @@ enum StreamRelay {
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { client in
                 guard channels.add(client, maximum: maximumConnections) else { return client.close() }
-                let near = RelayHandler(writer: client)
                 return client.eventLoop.makeCompletedFuture {
+                    let near = RelayHandler(writer: client) { connect($0, to: container) }
                     try client.pipeline.syncOperations.addHandler(near)
-                    connect(NIOLoopBound(near, eventLoop: client.eventLoop), to: container)
                 }
             }
             .withBoundSocket(descriptor).wait()
     }
 
-    private static func connect(_ near: NIOLoopBound<RelayHandler>, to container: SocketAddress) {
-        let client = near.value.writer
+    private static func connect(_ near: RelayHandler, to container: SocketAddress) {
+        let client = near.writer
+        let near = NIOLoopBound(near, eventLoop: client.eventLoop)
         ClientBootstrap(group: client.eventLoop)
             .connectTimeout(.seconds(10))
             .channelOption(.autoRead, value: false)
@@ -62,8 +62,19 @@ final class RelayHandler: ChannelInboundHandler {
     var partner: RelayHandler?
     private var waits = false
     private var inputEnded = false
+    private var whenActive: ((RelayHandler) -> Void)?
 
-    init(writer: any Channel) { self.writer = writer }
+    /// - Parameter whenActive: called once the channel is active. An accepted one is so some time after it was
+    ///   initialized, when its event loop is not the listener's: what is done before may find it closed.
+    init(writer: any Channel, whenActive: ((RelayHandler) -> Void)? = nil) {
+        self.writer = writer
+        self.whenActive = whenActive
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.fireChannelActive()
+        whenActive.take()?(self)
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         partner?.writer.write(unwrapInboundIn(data), promise: nil)
