@@ -3,6 +3,7 @@ import EngineAPI
 import ImageStore
 import LinuxKernel
 import MonitorProtocol
+import Networking
 import OCI
 
 /// What the engine refuses or fails at: a kind, which the wire maps to a status once, and one sentence for the user.
@@ -57,6 +58,15 @@ public struct EngineError: Error, Sendable, CustomStringConvertible {
                 case .invalid: .invalidParameter
                 case .conflict: .conflict
                 case .corrupt, .noSpace, .system: .internal
+                }
+            self.init(kind, error.message)
+        case let error as NetworkingError:
+            let kind: Kind =
+                switch error.kind {
+                case .invalid: .invalidParameter
+                case .conflict: .conflict
+                case .notFound: .notFound
+                case .system: .internal
                 }
             self.init(kind, error.message)
         case let error as StartFailure: self.init(error)

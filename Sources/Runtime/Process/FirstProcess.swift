@@ -45,7 +45,12 @@ struct FirstProcess {
         try applyNames()
         if created.contains(.network) {
             try at("network", "cannot set the loopback interface up") { () throws(SystemError) in
-                try NetworkInterface.setUp("lo")
+                do throws(SystemError) {
+                    try NetworkInterface.setUp("lo")
+                } catch {
+                    // Without CAP_NET_ADMIN in the outer namespaces: rather no loopback than no container.
+                    if error.errno != EPERM { throw error }
+                }
             }
         }
         try Sysctl.apply(linux.sysctl ?? [:], proc: proc)
