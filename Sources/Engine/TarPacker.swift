@@ -308,8 +308,9 @@ enum ExtendedAttributes {
         var result: [(name: String, value: [UInt8])] = []
         for bytes in list[..<length].split(separator: 0) {
             let name = String(decoding: bytes.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            // The overlay's own marks mean nothing elsewhere.
+            // The overlay's own marks mean nothing elsewhere, nor does what this host's security modules think of a file.
             if name.hasPrefix("trusted.overlay.") { continue }
+            if name.hasPrefix("security."), name != "security.capability" { continue }
             var value = [UInt8](repeating: 0, count: 64 << 10)
             let count = fgetxattr(descriptor, name, &value, value.count)
             if count >= 0 { result.append((name, Array(value[..<count]))) }

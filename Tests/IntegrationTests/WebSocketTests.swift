@@ -51,12 +51,12 @@ struct WebSocketTests {
             socket.send(masked(1, "hel"))
             socket.send(masked(1, "lo\n"))
             bytes += try socket.receive { all in (try? frames(bytes + all).last?.opcode == 8) ?? false }
-            let frames = try frames(bytes)
-            #expect(frames.contains { $0.opcode == 10 && $0.payload == Array("are you there".utf8) })
-            let output = frames.filter { $0.opcode == 2 }.flatMap(\.payload)
+            let messages = try frames(bytes)
+            #expect(messages.contains { $0.opcode == 10 && $0.payload == Array("are you there".utf8) })
+            let output = messages.filter { $0.opcode == 2 }.flatMap(\.payload)
             #expect(
                 ["got hello\nerr\n", "err\ngot hello\n"].contains(String(decoding: output, as: UTF8.self)))
-            #expect(frames.last?.payload == [0x03, 0xe8])
+            #expect(messages.last?.payload == [0x03, 0xe8])
         }
     }
 

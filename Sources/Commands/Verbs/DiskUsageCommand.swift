@@ -84,5 +84,7 @@ enum DiskUsageCommand {
             + "\nContainers space usage:\n\n" + (try containerKind.render(containers, format: "", quiet: false))
             + "\nLocal Volumes space usage:\n\n"
             + (try volumeKind.render(usage["Volumes"].elements.map(VolumeCommands.row), format: "", quiet: false))
+            // Images are not built here.
+            + "\nBuild cache usage: 0B\n\nCACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED\n"
     }
 }
