@@ -200,6 +200,8 @@ extension Engine {
                     throw error
                 }
                 self.registry.release(old, of: container.id)
+                // Its neighbours find it under its new name at once.
+                for endpoint in container.network?.endpoints ?? [] { self.enterNames(container.record, endpoint) }
                 self.post(container.record, "rename", extra: ["oldName": "/" + old])
             }
         }
