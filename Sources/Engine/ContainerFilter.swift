@@ -96,6 +96,9 @@ struct ContainerFilter: Sendable {
         }
     }
 
+    /// Whether ``matches(networks:ports:)`` has anything to say.
+    var concernsNetworks: Bool { filters.contains("network") || !published.isEmpty }
+
     /// The filters on what a run has: networks, by name or id, and published ports.
     func matches(networks: [String: EndpointSettings], ports: [Port]) -> Bool {
         let wanted = filters["network"]

@@ -18,6 +18,7 @@ extension Engine {
                 .filter(filter.matches)
             let now = Clock.wall()
             let summaries = records.lazy.filter { record in
+                guard filter.concernsNetworks else { return true }
                 let network = self.registry.container(record.id)?.network
                 return filter.matches(
                     networks: self.endpoints(record, network), ports: self.listedPorts(record, network))
