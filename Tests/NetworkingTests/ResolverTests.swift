@@ -102,7 +102,7 @@ private func addresses(_ last: UInt8) -> FakeServer.Behaviour {
                 let answer = try ask(Wire.query("wEB", 1, id: 0xABCD))
                 #expect(answer.id == 0xABCD && answer.name == "wEB" && answer.addresses == ["10.1.0.3"])
                 #expect(try ask(Wire.query("web.net", 28)).addresses == ["fd00::3"])
-                #expect(try ask(Wire.query("0123456789AB", 255)).addresses == ["10.1.0.3", "fd00::3"])
+                #expect(try ask(Wire.query("0123456789AB", 255)).addresses.sorted() == ["10.1.0.3", "fd00::3"])
                 #expect(try ask(Wire.query("3.0.1.10.in-addr.arpa", 12)).answers.map(\.target) == ["Web.net"])
                 // There is the name, but nothing of the type: NOERROR, not NXDOMAIN.
                 for type in [28, 15, 16, 65] {
