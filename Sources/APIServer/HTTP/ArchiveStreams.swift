@@ -41,11 +41,15 @@ enum ArchiveStreams {
         }
         do {
             let channel = try await adopt(connection, body.eventLoop)
-            try await channel.executeThenClose { _, outbound in
+            try await channel.executeThenClose { inbound, outbound in
                 while let buffer = try await body.next() {
                     // A consumer that has what it needs, or has failed, takes no more; it says which below.
                     guard (try? await outbound.write(buffer)) != nil else { return }
                 }
+                // A close would drop what still waits for room in the socket: our half ends once that is written, and
+                // the consumer's when it has read all.
+                outbound.finish()
+                do { for try await _ in inbound {} } catch {}
             }
         } catch {
             // The client went away in the middle, which the consumer must not take for the end.
@@ -72,7 +76,9 @@ enum ArchiveStreams {
             .channelOption(.writeBufferWaterMark, value: APIServer.waterMark)
             .withConnectedSocket(descriptor) { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try NIOAsyncChannel(wrappingChannelSynchronously: channel)
+                    try NIOAsyncChannel(
+                        wrappingChannelSynchronously: channel,
+                        configuration: .init(isOutboundHalfClosureEnabled: true))
                 }
             }
     }
