@@ -203,9 +203,10 @@ class Docker(Engine):
         self.spawn(*fence, "containerd", "--config", self.scratch + "/containerd.toml", "--log-level", "warn")
         wait_for(lambda: os.path.exists(state + "/sock"), 20, "containerd")
         inside = ["nsenter", "--net", "--mount", "-t", str(self.daemons[0].pid), "--"]
+        # Its bridge, but no firewall rules: they would need kernel modules that a machine may lack, and cost it more.
         self.spawn(*inside, "dockerd", "-H", "unix://" + self.socket, "--data-root", self.scratch + "/data",
                    "--exec-root", self.scratch + "/exec", "--pidfile", self.scratch + "/pid",
-                   "--containerd", state + "/sock", "--iptables=false", "--ip6tables=false", "--bridge=none",
+                   "--containerd", state + "/sock", "--iptables=false", "--ip6tables=false",
                    "--ip-forward=false", "--cgroup-parent", "/" + self.group, "--ip-masq=false", "--userland-proxy=false", "--log-level", "warn")
         wait_for(self.answers, 60, "dockerd")
         archive = self.scratch + "/busybox.tar"
