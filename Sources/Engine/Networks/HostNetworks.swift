@@ -269,14 +269,20 @@ final class HostNetworks: Sendable {
     /// Removes the links and pins that bear our instance id and that nothing known has.
     func removeLeftovers(links known: Set<String>, sandboxes: Set<String>) {
         do {
-            if access(directory, F_OK) == 0 { try pool.removeLeftovers(except: sandboxes) }
+            // Made with the first container on a bridge.
+            let hasBeenUsed = access(directory, F_OK) == 0
+            if hasBeenUsed { try pool.removeLeftovers(except: sandboxes) }
             let links = try links()
             let stale = try links.leftovers().filter { !known.contains($0) }
             for name in stale {
                 try links.remove(name)
                 log("removed the stale interface \(name)")
             }
-            if !stale.isEmpty, state.withLock({ $0.ready.isEmpty }) { try firewall().remove() }
+            // A daemon that was killed left its table; one that ended took it away.
+            if hasBeenUsed || !stale.isEmpty, state.withLock({ $0.ready.isEmpty }) {
+                try firewall().remove()
+                state.withLock { $0.firewall = nil }
+            }
         } catch {
             log("what earlier containers left of the host's networks could not be removed: \(error)")
         }
