@@ -27,6 +27,30 @@ struct NetworkPortTests {
         }
     }
 
+    @Test("Containers of two hosts with a router between them reach each other by their hosts' ports alone")
+    func twoHosts() throws {
+        try withDaemon { first in
+            try withDaemon { second in
+                let daemons = [first, second]
+                _ = try Router(daemons)
+                for daemon in daemons {
+                    // The same subnet on both: nothing of it may show outside.
+                    try daemon.serveWeb("web", "-p", "8080:80")
+                    try daemon.idle("client")
+                }
+                #expect(try first.address("web") == second.address("web"))
+                for (here, there) in [(0, 1), (1, 0)] {
+                    let host = Router.hostAddresses[there]
+                    #expect(try daemons[here].fetch(from: "client", host, 8080) == "web")
+                    #expect(try daemons[here].fetch(host, 8080) == "web")
+                    #expect(try daemons[here].fetch(from: "client", host, 80) == nil)
+                    // Over there they come from this host's address, which is kept.
+                    #expect(try daemons[there].cli("logs", "web").error.contains("\(Router.hostAddresses[here])]:"))
+                }
+            }
+        }
+    }
+
     @Test("A port on 127.0.0.1 is this host's alone")
     func loopbackOnly() throws {
         try withDaemon { daemon in

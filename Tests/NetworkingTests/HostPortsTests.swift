@@ -251,7 +251,7 @@ struct HostPortsTests {
         #expect(throws: SystemError.self) { try TestSocket.connected(in: world.host, to: "::1", 8080) }
     }
 
-    @Test func aLotPassesTheRelay() async throws {
+    @Test func aLotPassesTheRelay() throws {
         let world = try Topology()
         let server = try TestSocket.listen(in: world.web, "fd00:30::2", 80)
         try world.publish(nil, 8080)
@@ -259,15 +259,15 @@ struct HostPortsTests {
         let (accepted, _) = try server.accept()
         // More than all buffers on the way hold, so that reading has to wait for writing.
         let size = 16 << 20
-        let writer = Task.detached {
+        // On a thread of its own: other tests may block every one that tasks run on.
+        startThread {
             let chunk = String(repeating: "0123456789abcdef", count: 4096)
             var sent = 0
-            while sent < size { sent += try accepted.send(chunk) }
+            while sent < size, let count = try? accepted.send(chunk) { sent += count }
             accepted.shutdownOutput()
         }
         var received = 0
         while case let text = try client.receive().text, !text.isEmpty { received += text.utf8.count }
-        try await writer.value
         #expect(received >= size)
     }
 

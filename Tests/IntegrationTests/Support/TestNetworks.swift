@@ -42,6 +42,40 @@ final class Outside {
     }
 }
 
+/// A router between the hosts of two daemons, each on a network of its own with a default route to it.
+final class Router {
+    /// The hosts' addresses, in the order of the daemons.
+    static let hostAddresses = ["192.0.2.1", "198.51.100.1"]
+    private static let ownAddresses = ["192.0.2.254", "198.51.100.254"]
+
+    init(_ daemons: [TestDaemon]) throws {
+        let path = daemons[0].network + "-router"
+        try TestDaemon.makeNetwork(path)
+        daemons[0].onEnd { TestDaemon.removeNetwork(path) }
+        func run(_ words: String...) throws {
+            let outcome = try Command(
+                "/usr/bin/nsenter", ["--net=" + path, "--"] + words,
+                environment: ["PATH": daemons[0].environment["PATH"]!, "LC_ALL": "C"]
+            ).finish()
+            guard outcome.status == 0 else {
+                throw CommandFailure(description: "\(words.joined(separator: " ")): \(outcome.error)")
+            }
+        }
+        try run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        for (index, daemon) in daemons.enumerated() {
+            for words in [
+                ["link", "add", "uplink", "type", "veth", "peer", "name", "port\(index)", "netns", path],
+                ["address", "add", Self.hostAddresses[index] + "/24", "dev", "uplink"],
+                ["link", "set", "uplink", "up"], ["route", "add", "default", "via", Self.ownAddresses[index]],
+            ] {
+                try daemon.setUp(["ip"] + words)
+            }
+            try run("ip", "address", "add", Self.ownAddresses[index] + "/24", "dev", "port\(index)")
+            try run("ip", "link", "set", "port\(index)", "up")
+        }
+    }
+}
+
 extension TestDaemon {
     /// Runs a tool of the host's in the daemon's network namespace, which must succeed.
     func setUp(_ words: [String]) throws {
