@@ -5,7 +5,5 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 
-// The calling thread's name, 16 bytes with the zero. prctl(2) itself is variadic, which Swift can't call.
-static inline void nftables_get_task_name(char *name) { prctl(PR_GET_NAME, name, 0, 0, 0); }
-
+// Names the calling thread, in 15 bytes. prctl(2) itself is variadic, which Swift can't call.
 static inline void nftables_set_task_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -19,6 +19,25 @@ struct FirewallTests {
         #expect(try world.isClosed(from: world.outside, "198.51.100.1", 8080, server))
     }
 
+    /// libnftables waits with select(2), which ends the process at a descriptor from 1,024 on.
+    @Test(.enabled("the limit of open files is below 2048") { mayOpen(2048) })
+    func worksBesideAThousandDescriptors() throws {
+        var taken: [Int32] = []
+        defer { for descriptor in taken { close(descriptor) } }
+        while taken.last ?? 0 < 1100 {
+            taken.append(try checked("dup") { fcntl(2, F_DUPFD_CLOEXEC, 3) })
+        }
+        let world = try Topology()
+        let server = try TestSocket.listen(in: world.web, "0.0.0.0", 80)
+        try world.publish(nil, 8080)
+        #expect(try world.reaches(from: world.outside, "198.51.100.1", 8080, server) == "198.51.100.2")
+    }
+
+    private static func mayOpen(_ count: UInt) -> Bool {
+        var limit = rlimit()
+        return getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 && limit.rlim_cur >= count
+    }
+
     @Test func publishedPortIsReachedOverIPv6() throws {
         let world = try Topology()
         let server = try TestSocket.listen(in: world.web, "::", 80)

@@ -8,25 +8,33 @@ import LinuxKernel
 /// which made it was in.
 struct Nftables: ~Copyable {
     private let context: OpaquePointer
-    /// What the kernel's notifications will call the thread that made a change; at most 15 bytes.
-    let taskName: String
+    private let thread: SeparateThread
 
+    /// - Parameter taskName: what the kernel's notifications will call the thread that made a change; at most 15 bytes.
     init(taskName: String) throws(NetworkingError) {
         try Nftables.probe()
+        let thread = try SeparateThread(name: taskName)
         // Without a netlink socket of this family libnftables ends the process; it was probed just now.
-        guard let context = nft_ctx_new(UInt32(NFT_CTX_DEFAULT)) else {
+        let context = thread.run { () -> OpaquePointer? in
+            guard let context = nft_ctx_new(UInt32(NFT_CTX_DEFAULT)) else { return nil }
+            // Otherwise it writes to the daemon's standard output and error.
+            if nft_ctx_buffer_output(context) == 0, nft_ctx_buffer_error(context) == 0 { return context }
+            nft_ctx_free(context)
+            return nil
+        }
+        guard let context else {
+            thread.stop()
             throw NetworkingError(.system, "libnftables makes no context: not enough memory")
         }
-        // Otherwise it writes to the daemon's standard output and error.
-        guard nft_ctx_buffer_output(context) == 0, nft_ctx_buffer_error(context) == 0 else {
-            nft_ctx_free(context)
-            throw NetworkingError(.system, "libnftables makes no buffer: not enough memory")
-        }
         self.context = context
-        self.taskName = taskName
+        self.thread = thread
     }
 
-    deinit { nft_ctx_free(context) }
+    deinit {
+        let context = context
+        thread.run { nft_ctx_free(context) }
+        thread.stop()
+    }
 
     /// Runs nft's own language, see nft(8).
     ///
@@ -34,21 +42,15 @@ struct Nftables: ~Copyable {
     /// - Throws: `.system` with libnftables' first complaint.
     @discardableResult
     borrowing func run(_ script: String) throws(NetworkingError) -> String {
-        let previous = Nftables.setTaskName(taskName)
-        defer { _ = Nftables.setTaskName(previous) }
-        let result = nft_run_cmd_from_buffer(context, script)
-        let complaint = nft_ctx_get_error_buffer(context).map { String(cString: $0) } ?? ""
-        let output = nft_ctx_get_output_buffer(context).map { String(cString: $0) } ?? ""
-        if result != 0 { throw Nftables.explain(complaint) }
+        let context = context
+        let (output, complaint) = thread.run { () -> (String, String?) in
+            let result = nft_run_cmd_from_buffer(context, script)
+            let complaint = nft_ctx_get_error_buffer(context).map { String(cString: $0) } ?? ""
+            let output = nft_ctx_get_output_buffer(context).map { String(cString: $0) } ?? ""
+            return (output, result == 0 ? nil : complaint)
+        }
+        if let complaint { throw Nftables.explain(complaint) }
         return output
-    }
-
-    /// Names this thread, and returns the name it had.
-    private static func setTaskName(_ name: String) -> String {
-        var old = [CChar](repeating: 0, count: 16)
-        nftables_get_task_name(&old)
-        nftables_set_task_name(name)
-        return String(decoding: old.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     /// Asks the kernel for the ruleset's generation, which every kernel with nftables answers.
