@@ -58,7 +58,6 @@ final class SeparateThread: @unchecked Sendable {
             job = body
             sem_post(begin)
             SeparateThread.wait(end)
-            job = nil
         }
         return result!
     }
@@ -72,11 +71,18 @@ final class SeparateThread: @unchecked Sendable {
     private func serve() {
         while true {
             SeparateThread.wait(begin)
-            guard let job else { break }
-            job()
+            guard runJob() else { break }
             sem_post(end)
         }
         Unmanaged.passUnretained(self).release()
+    }
+
+    /// Holds the job no longer than it runs: its caller goes on when it is told so.
+    @inline(never)
+    private func runJob() -> Bool {
+        guard let job = job.take() else { return false }
+        job()
+        return true
     }
 
     private static func wait(_ semaphore: UnsafeMutablePointer<sem_t>) {
