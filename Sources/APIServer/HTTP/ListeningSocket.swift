@@ -48,8 +48,9 @@ public struct ListeningSocket: Sendable {
             let short = path.utf8.count < 108 ? path : "/proc/self/fd/\(parent.raw)/\(name)"
             try removeStale(short, path)
             let socket = try socketDescriptor()
-            let mask = umask(0o177)
-            defer { umask(mask) }
+            // The mode of the socket's inode becomes that of the file: no moment at which others can connect. (A umask
+            // would be the whole process's.)
+            try checked("fchmod") { fchmod(socket.raw, 0o600) }
             _ = try withAddress(short) { address, length in
                 try checked("bind \(path)") { Glibc.bind(socket.raw, address, length) }
             }
