@@ -84,8 +84,10 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ], swiftSettings: strict),
 
+        .target(name: "ThreadSupport", path: "Tests/ThreadSupport", swiftSettings: strict),
         .testTarget(
-            name: "LinuxKernelTests", dependencies: ["CLinux", "LinuxKernel", "OCI"], exclude: ["seccomp-probe.c"],
+            name: "LinuxKernelTests", dependencies: ["CLinux", "LinuxKernel", "OCI", "ThreadSupport"],
+            exclude: ["seccomp-probe.c"],
             swiftSettings: strict),
         .testTarget(
             name: "RuntimeTests", dependencies: ["Runtime", "LinuxKernel", "MonitorProtocol", "OCI"],
@@ -93,7 +95,8 @@ let package = Package(
         .testTarget(name: "MonitorProtocolTests", dependencies: ["MonitorProtocol"], swiftSettings: strict),
         // Drives the built runtime; builds it too.
         .testTarget(
-            name: "MonitorTests", dependencies: ["MonitorProtocol", "ContainerLog", "OCI", "LinuxKernel"],
+            name: "MonitorTests",
+            dependencies: ["MonitorProtocol", "ContainerLog", "OCI", "LinuxKernel", "ThreadSupport"],
             swiftSettings: strict),
         .testTarget(name: "ContainerLogTests", dependencies: ["ContainerLog", "OCI"], swiftSettings: strict),
         .testTarget(name: "OCITests", dependencies: ["OCI"], swiftSettings: strict),
@@ -104,7 +107,7 @@ let package = Package(
         .testTarget(
             name: "NetworkingTests",
             dependencies: [
-                "CLinux", "Networking", "LinuxKernel",
+                "CLinux", "Networking", "LinuxKernel", "ThreadSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],

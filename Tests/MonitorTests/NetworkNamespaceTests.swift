@@ -2,8 +2,8 @@ import FoundationEssentials
 import Glibc
 import LinuxKernel
 import MonitorProtocol
-import Synchronization
 import Testing
+import ThreadSupport
 
 @Suite(.enabled(if: Subject.isAvailable, "needs root, busybox-static and the built runtime"))
 struct NetworkNamespaceTests {
@@ -72,7 +72,7 @@ struct NetworkNamespaceTests {
 
     /// In the namespace: a server of names of the container's own has all of port 53, and 127.0.0.11:53 is the daemon.
     private func serveNames(_ namespace: Int32, udp: Int32, tcp: Int32) throws {
-        try onThread {
+        try OwnThread.run {
             try Process.enter(namespace, .network)
             let own = try (socket(SOCK_DGRAM), socket(SOCK_STREAM))
             defer {
@@ -139,27 +139,5 @@ struct NetworkNamespaceTests {
                 try body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-    }
-
-    /// setns(2) moves the calling thread, which ends afterwards.
-    private func onThread(_ body: @escaping @Sendable () throws -> Void) throws {
-        final class Work: Sendable {
-            let body: @Sendable () throws -> Void
-            let result = Mutex<Result<Void, any Error>>(.success(()))
-            init(_ body: @escaping @Sendable () throws -> Void) { self.body = body }
-        }
-        let work = Work(body)
-        var thread = pthread_t()
-        let created = pthread_create(
-            &thread, nil,
-            { argument in
-                let work = Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue()
-                let result = Result { try work.body() }
-                work.result.withLock { $0 = result }
-                return nil
-            }, Unmanaged.passRetained(work).toOpaque())
-        guard created == 0 else { throw SystemError("pthread_create", errno: created) }
-        pthread_join(thread, nil)
-        try work.result.withLock { try $0.get() }
     }
 }

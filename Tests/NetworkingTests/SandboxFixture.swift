@@ -1,6 +1,6 @@
 import Glibc
 import LinuxKernel
-import Synchronization
+import ThreadSupport
 
 @testable import Networking
 
@@ -20,33 +20,12 @@ final class TestHost: Sendable {
             for number in 0..<16 { unlink("\(host.directory)/\(number)") }
             rmdir(host.directory)
         }
-        try onThread {
+        try OwnThread.run {
             try Process.unshare([.network, .mount])
             try checked("mount") { mount(nil, "/", nil, UInt(MS_REC | MS_PRIVATE), nil) }
             try NetworkInterface.setUp("lo")
             try body(host)
         }
-    }
-
-    static func onThread(_ body: @escaping @Sendable () throws -> Void) throws {
-        final class Work: Sendable {
-            let body: @Sendable () throws -> Void
-            let result = Mutex<Result<Void, any Error>>(.success(()))
-            init(_ body: @escaping @Sendable () throws -> Void) { self.body = body }
-        }
-        let work = Work(body)
-        var thread = pthread_t()
-        let created = pthread_create(
-            &thread, nil,
-            { argument in
-                let work = Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue()
-                let result = Result { try work.body() }
-                work.result.withLock { $0 = result }
-                return nil
-            }, Unmanaged.passRetained(work).toOpaque())
-        guard created == 0 else { throw SystemError("pthread_create", errno: created) }
-        pthread_join(thread, nil)
-        try work.result.withLock { try $0.get() }
     }
 
     func sandbox(_ number: Int) throws -> Sandbox {

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 import LinuxKernel
-import Synchronization
+import ThreadSupport
 
 /// Tests that make network namespaces run as root, and not on the host's links: each has its own.
 let canMakeNamespaces = geteuid() == 0 && access("/usr/sbin/ip", X_OK) == 0 && access("/usr/sbin/nft", X_OK) == 0
@@ -97,34 +97,4 @@ private func spawn(_ arguments: [String], input: Int32? = nil, output: Int32? = 
     let code = posix_spawn(&pid, arguments[0], &actions, nil, &strings, nil)
     guard code == 0 else { throw SystemError("spawn \(arguments[0])", errno: code) }
     return pid
-}
-
-/// A thread for one piece of work: what it does to its namespaces ends with it.
-enum OwnThread {
-    private final class Work<T: Sendable>: @unchecked Sendable {
-        let body: @Sendable () throws -> T
-        var result: Result<T, any Error>?
-        init(_ body: @escaping @Sendable () throws -> T) { self.body = body }
-        func run() { result = Result { try body() } }
-    }
-
-    private class Task {
-        let run: () -> Void
-        init(_ run: @escaping () -> Void) { self.run = run }
-    }
-
-    static func run<T: Sendable>(_ body: @escaping @Sendable () throws -> T) throws -> T {
-        let work = Work(body)
-        let task = Task { work.run() }
-        var thread = pthread_t()
-        let code = pthread_create(
-            &thread, nil,
-            { argument in
-                Unmanaged<Task>.fromOpaque(argument!).takeUnretainedValue().run()
-                return nil
-            }, Unmanaged.passUnretained(task).toOpaque())
-        precondition(code == 0)
-        pthread_join(thread, nil)
-        return try withExtendedLifetime(task) { try work.result!.get() }
-    }
 }
