@@ -241,7 +241,7 @@ extension EndpointSettings {
 
 extension JSONValue {
     /// A document as a tree, with members that its type does not have.
-    fileprivate init(_ document: some Encodable, adding members: [String: JSONValue] = [:]) {
+    fileprivate init(_ document: some WireValue, adding members: [String: JSONValue] = [:]) {
         guard let bytes = try? JSON.encode(document), let tree = try? JSON.decode(JSONValue.self, from: bytes),
             case .object(let own) = tree
         else {

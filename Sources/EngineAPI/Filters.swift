@@ -1,7 +1,7 @@
 /// The `filters` parameter of lists, prunes and events: values per key; values of one key are alternatives.
 ///
 /// On the wire it is `{"label":{"a=b":true}}` (written since API 1.22) or the older `{"label":["a=b"]}`; both are read.
-public struct Filters: Sendable, Equatable, Codable {
+public struct Filters: WireValue {
     public var values: [String: [String]]
 
     public init(_ values: [String: [String]] = [:]) { self.values = values }
@@ -24,14 +24,15 @@ public struct Filters: Sendable, Equatable, Codable {
         }
     }
 
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: WireKey.self)
-        for (key, list) in values {
-            let set = Dictionary(list.map { ($0, true) }, uniquingKeysWith: { first, _ in first })
-            try container.encode(set, forKey: WireKey(key))
-        }
+    /// Values as members of a set.
+    private var sets: [String: [String: Bool]] {
+        values.mapValues { Dictionary($0.map { ($0, true) }, uniquingKeysWith: { first, _ in first }) }
     }
 
+    public func encode(to encoder: any Encoder) throws { try sets.encode(to: encoder) }
+    public func write(to writer: inout JSONWriter) throws { try sets.write(to: &writer) }
+
+    public var isZero: Bool { isEmpty }
     public var isEmpty: Bool { values.isEmpty }
 
     public subscript(key: String) -> [String] { values[key] ?? [] }

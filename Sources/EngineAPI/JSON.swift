@@ -2,21 +2,18 @@ import FoundationEssentials
 
 /// Reads and writes the Engine API's documents.
 public enum JSON {
-    /// Writes a document as compact JSON with sorted keys and without escaping `/`.
-    public static func encode(_ value: some Encodable) throws -> [UInt8] {
-        [UInt8](try encodeData(value))
+    /// Writes a document as compact JSON, members in the order of their tables as dockerd has them.
+    ///
+    /// - Throws: `EncodingError` for a number that JSON doesn't have.
+    public static func encode(_ value: some WireValue) throws -> [UInt8] {
+        var writer = JSONWriter()
+        try value.write(to: &writer)
+        return writer.bytes
     }
 
     /// Writes a document as a string.
-    public static func string(_ value: some Encodable) throws -> String {
-        String(decoding: try encodeData(value), as: UTF8.self)
-    }
-
-    /// Writes a document for people: indented.
-    public static func pretty(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys, .prettyPrinted]
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    public static func string(_ value: some WireValue) throws -> String {
+        String(decoding: try encode(value), as: UTF8.self)
     }
 
     /// Reads a document.
@@ -37,12 +34,6 @@ public enum JSON {
         _ type: Value.Type = Value.self, from text: String
     ) throws(JSONError) -> Value {
         try decode(type, from: text.utf8)
-    }
-
-    private static func encodeData(_ value: some Encodable) throws -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
-        return try encoder.encode(value)
     }
 }
 
@@ -91,8 +82,9 @@ public struct JSONError: Error, Sendable, CustomStringConvertible {
         case is Bool.Type: "true or false"
         case is any FixedWidthInteger.Type: "a whole number"
         case is any BinaryFloatingPoint.Type: "a number"
-        case is any WireCollection.Type where "\(type)".hasPrefix("Dictionary"): "an object"
-        case is any WireCollection.Type, is [Any].Type: "an array"
+        case let type as any WireValue.Type where type.isCollection:
+            "\(type)".hasPrefix("Dictionary") ? "an object" : "an array"
+        case is [Any].Type: "an array"
         default: "an object"
         }
     }
@@ -139,6 +131,18 @@ public enum JSONValue: WireValue {
         case .string(let value): try container.encode(value)
         case .array(let value): try container.encode(value)
         case .object(let value): try container.encode(value)
+        }
+    }
+
+    public func write(to writer: inout JSONWriter) throws {
+        switch self {
+        case .null: writer.null()
+        case .bool(let value): writer.bool(value)
+        case .integer(let value): writer.integer(value)
+        case .number(let value): try writer.number(value)
+        case .string(let value): writer.string(value)
+        case .array(let value): try value.write(to: &writer)
+        case .object(let value): try value.write(to: &writer)
         }
     }
 }

@@ -6,6 +6,17 @@
 public protocol WireValue: Codable, Sendable, Equatable {
     /// What Go's `omitempty` leaves out: 0, false, "", nil, and empty collections.
     var isZero: Bool { get }
+    /// Whether this is a slice or a map, which Go's `omitempty` drops when it is empty.
+    static var isCollection: Bool { get }
+
+    /// Writes the value as it appears on the wire.
+    ///
+    /// - Throws: `EncodingError` for a number that JSON doesn't have.
+    func write(to writer: inout JSONWriter) throws
+}
+
+extension WireValue {
+    public static var isCollection: Bool { false }
 }
 
 /// A JSON object of the Engine API, described once by a table of its fields, which both directions use.
@@ -32,9 +43,14 @@ extension WireObject {
         try Self.fields.decode(into: &self, from: container)
     }
 
+    /// For documents of other kinds that hold this one (the database's rows); the wire itself is `write(to:)`'s.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: WireKey.self)
         try Self.fields.encode(self, to: &container)
+    }
+
+    public func write(to writer: inout JSONWriter) throws {
+        try writer.object { try Self.fields.write(self, to: &$0) }
     }
 }
 
@@ -63,6 +79,8 @@ public struct Fields<Root: Sendable>: Sendable {
         /// Sets the field from the value at `key` of the container (the client's spelling of the name).
         let decode: @Sendable (inout Root, KeyedDecodingContainer<WireKey>, WireKey) throws -> Void
         let encode: @Sendable (Root, inout KeyedEncodingContainer<WireKey>) throws -> Void
+        /// Writes name and value, or nothing where the policy says so.
+        let write: @Sendable (Root, inout JSONWriter) throws -> Void
     }
 
     private(set) var all: [Field] = []
@@ -82,6 +100,11 @@ public struct Fields<Root: Sendable>: Sendable {
                 let value = root[keyPath: path]
                 if policy == .omitEmpty && value.isZero { return }
                 try container.encode(value, forKey: key)
+            } write: { root, writer in
+                let value = root[keyPath: path]
+                if policy == .omitEmpty && value.isZero { return }
+                writer.name(name)
+                try value.write(to: &writer)
             })
     }
 
@@ -96,11 +119,19 @@ public struct Fields<Root: Sendable>: Sendable {
                 root[keyPath: path] = value
             } encode: { root, container in
                 if let value = root[keyPath: path] {
-                    // Go's omitempty drops an empty slice or map, but keeps a pointer to a zero number.
-                    if policy == .omitEmpty && value is any WireCollection && value.isZero { return }
+                    if policy == .omitEmpty && Self.isDroppedWhenEmpty(value) { return }
                     try container.encode(value, forKey: key)
                 } else if policy == .always {
                     try container.encodeNil(forKey: key)
+                }
+            } write: { root, writer in
+                if let value = root[keyPath: path] {
+                    if policy == .omitEmpty && Self.isDroppedWhenEmpty(value) { return }
+                    writer.name(name)
+                    try value.write(to: &writer)
+                } else if policy == .always {
+                    writer.name(name)
+                    writer.null()
                 }
             })
     }
@@ -121,6 +152,11 @@ public struct Fields<Root: Sendable>: Sendable {
                 let words = root[keyPath: path]
                 if policy == .omitEmpty && words?.isEmpty ?? true { return }
                 try container.encode(words, forKey: key)
+            } write: { root, writer in
+                let words = root[keyPath: path]
+                if policy == .omitEmpty && words?.isEmpty ?? true { return }
+                writer.name(name)
+                try words.write(to: &writer)
             })
     }
 
@@ -132,6 +168,8 @@ public struct Fields<Root: Sendable>: Sendable {
                     try field.decode(&root[keyPath: path], container, spelled)
                 } encode: { root, container in
                     try field.encode(root[keyPath: path], &container)
+                } write: { root, writer in
+                    try field.write(root[keyPath: path], &writer)
                 })
         }
     }
@@ -155,25 +193,65 @@ public struct Fields<Root: Sendable>: Sendable {
     func encode(_ root: Root, to container: inout KeyedEncodingContainer<WireKey>) throws {
         for field in all { try field.encode(root, &container) }
     }
+
+    func write(_ root: Root, to writer: inout JSONWriter) throws {
+        for field in all { try field.write(root, &writer) }
+    }
+
+    /// Go's omitempty drops an empty slice or map, but keeps a pointer to a zero number.
+    private static func isDroppedWhenEmpty<Value: WireValue>(_ value: Value) -> Bool {
+        Value.isCollection && value.isZero
+    }
 }
 
-/// A slice or a map, which Go's `omitempty` drops when it is empty.
-public protocol WireCollection {}
-
-extension String: WireValue { public var isZero: Bool { isEmpty } }
-extension Bool: WireValue { public var isZero: Bool { !self } }
-extension Int: WireValue { public var isZero: Bool { self == 0 } }
-extension Int64: WireValue { public var isZero: Bool { self == 0 } }
-extension UInt: WireValue { public var isZero: Bool { self == 0 } }
-extension UInt16: WireValue { public var isZero: Bool { self == 0 } }
-extension UInt32: WireValue { public var isZero: Bool { self == 0 } }
-extension UInt64: WireValue { public var isZero: Bool { self == 0 } }
-extension Double: WireValue { public var isZero: Bool { self == 0 } }
-extension Array: WireValue, WireCollection where Element: WireValue { public var isZero: Bool { isEmpty } }
-extension Dictionary: WireValue, WireCollection where Key == String, Value: WireValue {
+extension String: WireValue {
     public var isZero: Bool { isEmpty }
+    public func write(to writer: inout JSONWriter) { writer.string(self) }
 }
-extension Optional: WireValue where Wrapped: WireValue { public var isZero: Bool { self == nil } }
+extension Bool: WireValue {
+    public var isZero: Bool { !self }
+    public func write(to writer: inout JSONWriter) { writer.bool(self) }
+}
+extension WireValue where Self: FixedWidthInteger {
+    public var isZero: Bool { self == 0 }
+    public func write(to writer: inout JSONWriter) { writer.integer(self) }
+}
+extension Int: WireValue {}
+extension Int64: WireValue {}
+extension UInt: WireValue {}
+extension UInt16: WireValue {}
+extension UInt32: WireValue {}
+extension UInt64: WireValue {}
+extension Double: WireValue {
+    public var isZero: Bool { self == 0 }
+    public func write(to writer: inout JSONWriter) throws { try writer.number(self) }
+}
+extension Array: WireValue where Element: WireValue {
+    public var isZero: Bool { isEmpty }
+    public static var isCollection: Bool { true }
+    public func write(to writer: inout JSONWriter) throws {
+        try writer.array(self) { element, writer in try element.write(to: &writer) }
+    }
+}
+extension Dictionary: WireValue where Key == String, Value: WireValue {
+    public var isZero: Bool { isEmpty }
+    public static var isCollection: Bool { true }
+    /// Sorted by the bytes of the keys, as Go writes a map.
+    public func write(to writer: inout JSONWriter) throws {
+        try writer.object { writer in
+            for (key, value) in sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
+                writer.name(key)
+                try value.write(to: &writer)
+            }
+        }
+    }
+}
+extension Optional: WireValue where Wrapped: WireValue {
+    public var isZero: Bool { self == nil }
+    public func write(to writer: inout JSONWriter) throws {
+        if let self { try self.write(to: &writer) } else { writer.null() }
+    }
+}
 
 /// `{}`: the value type of Docker's sets (`ExposedPorts`, `Volumes`).
 public struct EmptyObject: WireObject {

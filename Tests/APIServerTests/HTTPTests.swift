@@ -93,7 +93,7 @@ import Testing
         }
         let good = try post(#"{"name":"always"}"#)
         #expect(good.status == 201)
-        #expect(good.body == "{\"MaximumRetryCount\":0,\"Name\":\"always\"}\n")
+        #expect(good.body == "{\"Name\":\"always\",\"MaximumRetryCount\":0}\n")
         let empty = try post("")
         #expect(empty.status == 400 && empty.body.contains("got EOF while reading request body"))
         let bad = try post(#"{"Name":3}"#)

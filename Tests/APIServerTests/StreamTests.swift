@@ -331,9 +331,9 @@ import Testing
         let answer = try server.request("POST /pull HTTP/1.1\r\nHost: x\r\n\r\n")
         #expect(answer.status == 200)
         let lines = answer.body.split(separator: "\n").map(String.init)
-        #expect(lines.first == #"{"id":"latest","status":"Pulling from library/x"}"#)
+        #expect(lines.first == #"{"status":"Pulling from library/x","id":"latest"}"#)
         #expect(lines.contains { $0.contains("\"current\":999") })
-        #expect(lines.last == #"{"error":"the blob is corrupt","errorDetail":{"message":"the blob is corrupt"}}"#)
+        #expect(lines.last == #"{"errorDetail":{"message":"the blob is corrupt"},"error":"the blob is corrupt"}"#)
         #expect(try server.request("POST /unknown HTTP/1.1\r\nHost: x\r\n\r\n").status == 404)
         await server.server.stop()
     }

@@ -5,7 +5,7 @@ import Testing
 /// Documents as dockerd 28.5 writes them, and what clients of all ages send.
 @Suite struct WireTests {
     /// Compares documents as trees, so that order does not matter but every null, `[]` and absence does.
-    private func expect(_ value: some Encodable, writes text: String, _ location: SourceLocation = #_sourceLocation)
+    private func expect(_ value: some WireValue, writes text: String, _ location: SourceLocation = #_sourceLocation)
         throws
     {
         let written = try JSON.decode(JSONValue.self, from: try JSON.encode(value))
@@ -181,5 +181,47 @@ import Testing
         #expect(APIVersion("1.51") == .newest)
         #expect(APIVersion("1.9")! < APIVersion("1.24")!)
         for text in ["", "1", "1.", ".1", "1.2.3", "a.b", "1.-2", "1.99999"] { #expect(APIVersion(text) == nil) }
+    }
+}
+
+/// The text itself, which `docker inspect` shows as it comes.
+@Suite struct JSONWriterTests {
+    @Test func escapesAsGoDoes() throws {
+        #expect(
+            try JSON.string("a\"b\\c/d\u{8}\t\n\u{C}\r\u{1}\u{1F}é\u{1F600}<&>")
+                == #""a\"b\\c/d\b\t\n\f\r\u0001\u001fé😀<&>""#)
+    }
+
+    @Test func numbersKeepEveryDigit() throws {
+        #expect(try JSON.string([Int64.min, Int64.max, 0, -1]) == "[-9223372036854775808,9223372036854775807,0,-1]")
+        #expect(try JSON.string(UInt64.max) == "18446744073709551615")
+        #expect(try JSON.string([0.5, 3.0, -1e-7]) == "[0.5,3,-1e-07]")
+        #expect(throws: EncodingError.self) { try JSON.string(Double.nan) }
+    }
+
+    @Test func mapsAreSortedAndFieldsKeepTheirOrder() throws {
+        #expect(try JSON.string(["b": 1, "B": 2, "é": 3, "a": 4]) == #"{"B":2,"a":4,"b":1,"é":3}"#)
+        #expect(
+            try JSON.string(PortBinding(hostIP: "::", hostPort: "80")) == #"{"HostIp":"::","HostPort":"80"}"#)
+    }
+
+    @Test func nestingPutsCommasWhereTheyBelong() throws {
+        let value = JSONValue.array([
+            .object([:]), .array([]), .object(["x": .array([.null, .bool(true)]), "y": .string("")]), .integer(7),
+        ])
+        #expect(try JSON.string(value) == #"[{},[],{"x":[null,true],"y":""},7]"#)
+    }
+
+    /// The two ways out of a table must not part: the wire's own, and Codable's that the database uses.
+    @Test func writesWhatCodableEncodes() throws {
+        var inspect = ContainerInspect()
+        inspect.hostConfig = HostConfig { $0.portBindings = ["80/tcp": nil, "81/udp": []] }
+        inspect.config = ContainerConfig {
+            $0.labels = ["a": "\u{7}"]
+            $0.entrypoint = []
+        }
+        let written = try JSON.decode(JSONValue.self, from: try JSON.encode(inspect))
+        let encoded = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(inspect))
+        #expect(written == encoded)
     }
 }

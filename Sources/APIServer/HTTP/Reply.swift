@@ -17,7 +17,7 @@ enum Reply: Sendable {
         .document(status, headers, [])
     }
 
-    static func json(_ value: some Encodable, status: HTTPResponseStatus = .ok) -> Reply {
+    static func json(_ value: some WireValue, status: HTTPResponseStatus = .ok) -> Reply {
         do {
             var bytes = try JSON.encode(value)
             bytes.append(UInt8(ascii: "\n"))
@@ -94,7 +94,7 @@ struct ResponseStream: Sendable {
     func write(_ bytes: some Sequence<UInt8> & Sendable) async throws { try await write(ByteBuffer(bytes: bytes)) }
 
     /// Writes a document and a newline.
-    func writeLine(_ value: some Encodable) async throws {
+    func writeLine(_ value: some WireValue) async throws {
         var buffer = ByteBuffer(bytes: try JSON.encode(value))
         buffer.writeInteger(UInt8(ascii: "\n"))
         try await write(buffer)

@@ -43,7 +43,7 @@ final class EngineClient {
 
     /// Sends a document as the body.
     @discardableResult
-    func call(_ method: HTTPMethod, _ path: String, _ query: Query = [:], document: some Encodable) throws -> [UInt8] {
+    func call(_ method: HTTPMethod, _ path: String, _ query: Query = [:], document: some WireValue) throws -> [UInt8] {
         try call(method, path, query, body: JSON.encode(document))
     }
 
