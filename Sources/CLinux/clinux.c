@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -73,6 +74,20 @@ int clinux_setresuid(uid_t r, uid_t e, uid_t s) { return (int)syscall(SYS_setres
 int clinux_setresgid(gid_t r, gid_t e, gid_t s) { return (int)syscall(SYS_setresgid, r, e, s); }
 int clinux_setgroups(size_t count, const gid_t *groups) {
     return (int)syscall(SYS_setgroups, count, groups);
+}
+int clinux_set_filesystem_ids(uid_t uid, gid_t gid) {
+    syscall(SYS_setfsgid, gid);
+    syscall(SYS_setfsuid, uid);
+    // Neither says whether it was refused: an impossible id changes nothing and brings the present one back.
+    if ((uid_t)syscall(SYS_setfsuid, -1) != uid || (gid_t)syscall(SYS_setfsgid, -1) != gid) {
+        errno = EPERM;
+        return -1;
+    }
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, data) < 0) return -1;
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) data[i].effective = data[i].permitted;
+    return (int)syscall(SYS_capset, &header, data);
 }
 int clinux_prlimit(int resource, const struct rlimit *new_limit, struct rlimit *old_limit) {
     return (int)syscall(SYS_prlimit64, 0, resource, new_limit, old_limit);

@@ -1,5 +1,6 @@
 import EngineAPI
 import FoundationEssentials
+import LinuxKernel
 
 /// What is known of one container, as it is stored: what it is (`document`) and where it stands (`status`).
 struct ContainerRecord: Sendable {
@@ -28,6 +29,8 @@ struct ContainerRecord: Sendable {
         var logFormat: StoredLog?
         /// The networks that it is in, by name, as the user set them up; nil in records of before there were any.
         var networks: [String: EndpointSettings]?
+        /// The ids of its own user namespace; nil: it has the host's or another container's.
+        var identities: IdentityMaps?
     }
 
     struct StoredLog: Sendable, Codable {
@@ -83,4 +86,6 @@ struct AttachedMount: Sendable, Codable, Equatable {
     var isAnonymous = false
     /// Directory inside the volume.
     var subpath = ""
+    /// bind: whether files have the container's ids inside and keep their own on disk; nil in records of before.
+    var mapsOwners: Bool?
 }

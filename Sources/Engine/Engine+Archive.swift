@@ -8,14 +8,23 @@ import OCI
 extension Engine {
     /// Gives `body` the root of a container's file system: of a running one the root it sees, from its monitor; of a
     /// stopped one a detached mount of its layers, while nothing can start it.
+    ///
+    /// What a running container in a user namespace has shows the host's ids: `body` is told the mappings, and makes
+    /// files as the container's root. On disk, where a stopped one is looked at, ids are the container's own.
     private func withRoot<T: Sendable>(
-        of container: Container, _ body: @Sendable (OwnedDescriptor) throws -> T
+        of container: Container, _ body: @Sendable (OwnedDescriptor, IdentityMaps?) throws -> T
     ) async throws -> T {
         if container.lifecycle.run != nil, let run = container.activeRun {
             guard let root = try await run.monitor.request(.rootfs).descriptor else {
                 throw EngineError.internal("the container's monitor gave no root")
             }
-            return try body(root)
+            guard let maps = try userNamespace(of: container.record).maps, !maps.isIdentity, let owner = maps.root
+            else {
+                return try body(root, nil)
+            }
+            try FilesystemIdentity.assume(uid: owner.uid, gid: owner.gid)
+            defer { FilesystemIdentity.restore() }
+            return try body(root, maps)
         }
         return try await container.queue.run {
             if container.isRemoved { throw EngineError.notFound("No such container: \(container.id)") }
@@ -28,14 +37,14 @@ extension Engine {
                 chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) })
             let mounted = try RootFilesystem.container(
                 lower: lower, upper: directory + "/upper", work: directory + "/work")
-            return try body(mounted.intoDescriptor())
+            return try body(mounted.intoDescriptor(), nil)
         }
     }
 
     /// Where a path of a container lies: in its root, or, while nothing is mounted because it doesn't run, in the volume
     /// or host directory that would be mounted there.
     private func withPlace<T: Sendable>(
-        of container: Container, path: String, _ body: @Sendable (OwnedDescriptor, String) throws -> T
+        of container: Container, path: String, _ body: @Sendable (OwnedDescriptor, String, IdentityMaps?) throws -> T
     ) async throws -> T {
         let clean = Paths.clean("/" + path)
         let record = container.record
@@ -46,10 +55,10 @@ extension Engine {
             if let mount, let source = try mountSources(record)[mount.point.destination], Files.isDirectory(source) {
                 let rest = String(clean.dropFirst(mount.point.destination.utf8.count))
                 let root = OwnedDescriptor(try FileDescriptor(source, O_RDONLY | O_DIRECTORY))
-                return try body(root, rest.isEmpty ? "/" : rest)
+                return try body(root, rest.isEmpty ? "/" : rest, nil)
             }
         }
-        return try await withRoot(of: container) { try body($0, clean) }
+        return try await withRoot(of: container) { try body($0, clean, $1) }
     }
 
     /// What the container changed against its image.
@@ -77,8 +86,9 @@ extension Engine {
                 directories: [self.paths.container(record.id) + "/upper"]
                     + self.imageStore.lowerDirectories(
                         chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) }))
-            try await self.withRoot(of: container) { root in
-                let packer = TarPacker(output: descriptor, purpose: .export(beneath: layers.status))
+            try await self.withRoot(of: container) { root, identities in
+                let packer = TarPacker(
+                    output: descriptor, purpose: .export(beneath: layers.status), identities: identities)
                 let directory = try RootedPath.open("/", in: root.raw, flags: O_RDONLY | O_DIRECTORY)
                 try packer.addContents(of: directory.raw)
                 try packer.finish()
@@ -91,7 +101,7 @@ extension Engine {
     public func archiveStat(_ id: String, path: String) async throws -> PathStat {
         let container = try registry.resolve(id)
         return try await perform {
-            try await self.withPlace(of: container, path: path) { root, inside in
+            try await self.withPlace(of: container, path: path) { root, inside, _ in
                 let place = try ArchivePlace(root.raw, inside, original: path, container: container.id)
                 return place.stat(of: path)
             }
@@ -102,9 +112,9 @@ extension Engine {
     public func archiveGet(_ id: String, path: String, to descriptor: Int32) async throws {
         let container = try registry.resolve(id)
         try await perform {
-            try await self.withPlace(of: container, path: path) { root, inside in
+            try await self.withPlace(of: container, path: path) { root, inside, identities in
                 let place = try ArchivePlace(root.raw, inside, original: path, container: container.id)
-                let packer = TarPacker(output: descriptor, purpose: .copy)
+                let packer = TarPacker(output: descriptor, purpose: .copy, identities: identities)
                 let base = ArchivePlace.base(of: path)
                 try packer.add(place.name, in: place.parent.raw, as: base == "/" ? "." : base)
                 try packer.finish()
@@ -127,7 +137,7 @@ extension Engine {
             if mount == nil, record.hostConfig.readonlyRootfs {
                 throw EngineError(.forbidden, "container rootfs is marked read-only")
             }
-            try await self.withPlace(of: container, path: path) { root, inside in
+            try await self.withPlace(of: container, path: path) { root, inside, identities in
                 do throws(SystemError) {
                     _ = try RootedPath.open(inside, in: root.raw, flags: O_RDONLY | O_DIRECTORY)
                 } catch {
@@ -138,7 +148,7 @@ extension Engine {
                 }
                 try ArchiveExtraction(
                     root: root.raw, path: inside, keepsOwners: options.copyOwners,
-                    keepsKinds: options.noOverwriteDirectoryWithFile
+                    keepsKinds: options.noOverwriteDirectoryWithFile, identities: identities
                 ).extract(from: descriptor, spool: self.paths.graveyard)
             }
             self.post(record, "extract-to-dir")

@@ -107,6 +107,7 @@ extension Engine {
         result.execIDs = execs.isEmpty ? nil : execs
         var host = record.hostConfig
         if host.`init` == nil { host.`init` = record.document.reaper }
+        if let maps = (try? userNamespace(of: record))?.maps { host.idMappings = .init(maps) }
         result.hostConfig = host
         result.graphDriver.name = Engine.storageDriver
         let directory = paths.container(record.id)

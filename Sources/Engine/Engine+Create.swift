@@ -56,6 +56,7 @@ extension Engine {
         }
         var newVolumes: [String] = []
         do {
+            let userNamespace = try settleUserNamespace(id, host, modes)
             let mounts = try settleMounts(&config, host, image: image, newVolumes: &newVolumes)
             let record = ContainerRecord(
                 id: id, name: finalName,
@@ -63,18 +64,23 @@ extension Engine {
                     created: Clock.wall(), imageID: image.id.description, chainID: image.chainID?.hex,
                     path: command.path, arguments: command.arguments, config: config, hostConfig: host,
                     mounts: mounts, reaper: host.`init` ?? configuration.defaultInit, logFormat: log,
-                    networks: endpoints),
+                    networks: endpoints, identities: userNamespace.maps),
                 status: ContainerRecord.Status(lifecycle: .created(failure: nil)))
+            try checkMappedBinds(record)
             // Checks what only a whole specification shows (devices, mounts), before anything is on disk.
-            _ = try specification(record, modes: modes, pidOfContainer: { _ throws(EngineError) in 1 })
+            _ = try specification(
+                record, modes: modes, userNamespace: try self.userNamespace(of: record),
+                pidOfContainer: { _ throws(EngineError) in 1 })
             try makeDirectories(record, modes: modes)
             try store.insert(
                 record, images: imageStore, volumes: Set(mounts.map(\.point.name).filter { !$0.isEmpty }),
-                durability: host.autoRemove ? .normal : .full)
+                identities: userNamespace.range, durability: host.autoRemove ? .normal : .full)
             registry.add(Container(record))
             post(record, "create")
+            if host.privileged, userNamespace.maps != nil { warnings.append(UserNamespaceRules.privilegedWarning) }
         } catch {
             registry.release(finalName, of: id)
+            identityRanges.release(id)
             try? Files.removeTree(paths.container(id))
             for volume in newVolumes { try? volumeManager.remove(volume) }
             if let error = error as? DatabaseError, error.isConstraint {
@@ -116,6 +122,7 @@ extension Engine {
         host.networkMode = try pinned(host.networkMode)
         host.pidMode = try pinned(host.pidMode)
         host.ipcMode = try pinned(host.ipcMode)
+        host.usernsMode = try pinned(host.usernsMode)
         guard case .container(let other) = try NamespaceModes(host).ipc else { return }
         let record = try registry.resolve(other).record
         guard record.hostConfig.ipcMode == "shareable" || record.hostConfig.ipcMode == "host" else {

@@ -65,6 +65,7 @@ extension Engine {
                 request.propagation = point.propagation
                 request.copiesImageContent = false
                 request.subpath = mount.subpath
+                request.mapsOwners = mount.mapsOwners ?? false
                 requests.append(request)
             }
         }
@@ -80,6 +81,7 @@ extension Engine {
         point.rw = !request.readOnly
         var mount = AttachedMount(point: point)
         mount.nonRecursive = request.nonRecursive
+        if request.mapsOwners { mount.mapsOwners = true }
         mount.readOnlyNonRecursive = request.readOnlyNonRecursive
         mount.readOnlyForceRecursive = request.readOnlyForceRecursive
         switch request.kind {
@@ -137,6 +139,16 @@ extension Engine {
         } catch {
             throw EngineError.internal("failed to copy the image's \(path) into its volume: \(error)")
         }
+    }
+
+    /// Only a user namespace has ids to map a bind's files to.
+    func checkMappedBinds(_ record: ContainerRecord) throws(EngineError) {
+        guard let mount = record.document.mounts.first(where: { $0.mapsOwners ?? false }),
+            try userNamespace(of: record) == .host
+        else { return }
+        throw .invalid(
+            "the mount on \(mount.point.destination) can't have the option idmap: the container has the host's user "
+                + "namespace; add --userns auto, or leave idmap out")
     }
 
     /// The host source of each mount of a container that is about to start, checked again: a host path may have gone.
@@ -210,6 +222,7 @@ extension MountRequest {
             createsSource = options.createMountpoint
             readOnlyNonRecursive = options.readOnlyNonRecursive
             readOnlyForceRecursive = options.readOnlyForceRecursive
+            mapsOwners = options.mapsOwners
         case .volume:
             guard mount.bindOptions == nil else { throw refused("field BindOptions must not be specified") }
             let options = mount.volumeOptions ?? .init()

@@ -30,6 +30,7 @@ extension Engine {
     }
 
     private func loadContainers() throws {
+        for (id, range) in try store.identityRanges() { identityRanges.restore(range, of: id) }
         let (records, unreadable) = try store.containers()
         for (id, reason) in unreadable {
             log("container \(id) can't be read from the database and is left alone: \(reason)")
@@ -49,6 +50,7 @@ extension Engine {
                 do {
                     try store.deleteContainer(name, images: imageStore)
                     registry.remove(container)
+                    identityRanges.release(container.id)
                 } catch {
                     log("container \(name) could not be removed: \(error)")
                     continue

@@ -70,6 +70,7 @@ extension Engine {
             throw EngineError.internal("container \(record.id) could not be removed: \(error)")
         }
         registry.remove(container)
+        identityRanges.release(record.id)
         if volumes {
             for mount in record.document.mounts where mount.isAnonymous { removeVolumeQuietly(mount.point.name) }
         }

@@ -74,18 +74,21 @@ extension Engine {
         let bundle = paths.bundle(record.id)
         let waiting = container.takeWaitingAttachments()
         let modes = try NamespaceModes(record.hostConfig)
-        for other in modes.neededContainers {
+        let userNamespace = try userNamespace(of: record)
+        for other in modes.neededContainers + userNamespace.neededContainers {
             let needed = try registry.resolve(other)
             guard needed.lifecycle.run != nil else {
                 throw EngineError.conflict("cannot join network of a non running container: \(needed.id)")
             }
         }
-        let network = try await joinNetworks(container, record)
+        let network = try await joinNetworks(container, record, owner: try owner(userNamespace))
         container.setNetwork(network)
         for endpoint in network?.state.endpoints ?? [] {
             if let joined = networks.network(endpoint.network) { post(joined, "connect", container: record.id) }
         }
-        let specification = try self.specification(record, modes: modes, sandbox: network?.state.sandbox) {
+        let specification = try self.specification(
+            record, modes: modes, userNamespace: userNamespace, sandbox: network?.state.sandbox
+        ) {
             other throws(EngineError) in
             guard let run = try self.registry.resolve(other).lifecycle.run else {
                 throw .conflict("container \(other) is not running")
@@ -164,12 +167,14 @@ extension Engine {
     // MARK: What the monitor gets
 
     func specification(
-        _ record: ContainerRecord, modes: NamespaceModes, sandbox: String? = nil,
+        _ record: ContainerRecord, modes: NamespaceModes, userNamespace: ContainerUserNamespace,
+        sandbox: String? = nil,
         pidOfContainer: @escaping (String) throws(EngineError) -> Int32
     ) throws(EngineError) -> RuntimeSpec {
         let files = try networkFiles(record, modes)
         let generator = SpecGenerator(
-            record: record, modes: modes, security: try SecurityOptions(record.hostConfig.securityOpt ?? []),
+            record: record, modes: modes, userNamespace: userNamespace,
+            security: try SecurityOptions(record.hostConfig.securityOpt ?? []),
             cgroupPath: cgroupParent.path(of: record.id), hostnamePath: files + "/hostname",
             hostsPath: files + "/hosts", resolvConfPath: files + "/resolv.conf", sources: try mountSources(record),
             sandboxPath: sandbox, pidOfContainer: pidOfContainer, hasSysctl: hostFacts.hasSysctl,

@@ -77,6 +77,7 @@ extension Engine {
         info.initBinary = "mycontainer-runtime"
         var security = ["name=seccomp,profile=\(configuration.seccompProfile == nil ? "builtin" : "custom")"]
         security.append("name=cgroupns")
+        if configuration.userNamespaces != "host" { security.append("name=userns") }
         info.securityOptions = security
         info.warnings = cgroupSupport.warnings.isEmpty ? nil : cgroupSupport.warnings
         return info

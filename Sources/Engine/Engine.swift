@@ -31,6 +31,7 @@ public final class Engine: Sendable {
     let seccomp: SeccompPrograms
     let registry = ContainerRegistry()
     let networks = NetworkRegistry()
+    let identityRanges: IdentityRanges
     let hostNetworks: HostNetworks
     /// Held while the default network's subnet is chosen.
     let settlement = Mutex(())
@@ -49,6 +50,11 @@ public final class Engine: Sendable {
         executionLock = try RootLock.take(paths.executionRoot, "exec root")
         try paths.makeDirectories()
         instance = paths.instance
+        identityRanges = IdentityRanges(
+            pool: try IdentityPool(
+                setting: configuration.userNamespaceRange, subordinateUsers: (try? Files.text("/etc/subuid")) ?? "",
+                subordinateGroups: (try? Files.text("/etc/subgid")) ?? ""),
+            instance: instance)
         workers = WorkerPool(maximum: 64)
         database = try Database(path: paths.database, migrations: StateStore.migrations)
         let store = StateStore(database: database)

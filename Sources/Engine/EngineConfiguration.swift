@@ -26,6 +26,10 @@ public struct EngineConfiguration: Sendable {
     public var defaultShmSize: Int64
     /// A seccomp profile (JSON) instead of the built-in one; `unconfined` for none.
     public var seccompProfile: String?
+    /// User namespace of containers that don't say: `host`, or `auto` with its options.
+    public var userNamespaces: String
+    /// `START:SIZE`: the host's ids that `auto` takes from; nil: those of the account `containers`, or a built-in range.
+    public var userNamespaceRange: String?
 
     public init(dataRoot: String, executionRoot: String, registries: [String], runtimePath: String) {
         self.dataRoot = dataRoot
@@ -42,5 +46,7 @@ public struct EngineConfiguration: Sendable {
         defaultStopTimeout = 10
         defaultShmSize = 64 << 20
         seccompProfile = nil
+        userNamespaces = "host"
+        userNamespaceRange = nil
     }
 }

@@ -22,6 +22,8 @@ final class TarPacker {
 
     private let output: Int32
     private let purpose: Purpose
+    /// The ids that the trees show, where those are a host's that have to become a container's.
+    private let identities: IdentityMaps?
     private var buffer: [UInt8] = []
     /// Hard links by device and inode: the name under which the file was packed first.
     private var packed: [FileIdentity: Name] = [:]
@@ -33,9 +35,10 @@ final class TarPacker {
         let inode: ino_t
     }
 
-    init(output: Int32, purpose: Purpose) {
+    init(output: Int32, purpose: Purpose, identities: IdentityMaps? = nil) {
         self.output = output
         self.purpose = purpose
+        self.identities = identities
     }
 
     private var isExport: Bool { if case .export = purpose { true } else { false } }
@@ -63,6 +66,10 @@ final class TarPacker {
             // It went away while the tree was read: a container may run.
             if errno == ENOENT { return }
             throw SystemError.current("look at \(text(archiveName))")
+        }
+        if let identities {
+            status.st_uid = identities.user(ofHost: status.st_uid)
+            status.st_gid = identities.group(ofHost: status.st_gid)
         }
         if isLayer, try addMark(name, status, as: archiveName) { return }
         var header = TarPackedHeader(name: archiveName, status: status)
@@ -100,7 +107,7 @@ final class TarPacker {
         case .mounted: return addBeneath(archiveName)
         case .opened(let descriptor):
             let opened = FileDescriptor(owning: descriptor)
-            header.extendedAttributes = ExtendedAttributes.all(of: opened.raw)
+            header.extendedAttributes = attributes(of: opened.raw)
             buffer += header.encoded()
             if isLayer, OverlayMarks.isOpaque(opened.raw) {
                 addMarker(archiveName + Array("/.wh..wh..opq".utf8))
@@ -132,6 +139,14 @@ final class TarPacker {
         var header = TarPackedHeader(name: archiveName, status: status)
         header.size = 0
         buffer += header.encoded()
+    }
+
+    /// With file capabilities as the container sees them.
+    private func attributes(of descriptor: Int32) -> [(name: String, value: [UInt8])] {
+        let root = identities?.root?.uid ?? 0
+        return ExtendedAttributes.all(of: descriptor).map { name, value in
+            (name, name == FileCapability.attribute ? FileCapability.plain(value, in: root) : value)
+        }
     }
 
     // MARK: Layers
@@ -168,7 +183,7 @@ final class TarPacker {
         case .opened(let opened): descriptor = opened
         }
         let file = FileDescriptor(owning: descriptor)
-        header.extendedAttributes = ExtendedAttributes.all(of: file.raw)
+        header.extendedAttributes = attributes(of: file.raw)
         let size = Int64(status.st_size)
         // Blocks are of 512 bytes, whatever the file system's (stat(2)).
         if isLayer, Int64(status.st_blocks) * 512 < size {

@@ -44,8 +44,10 @@ public struct HostConfig: WireObject {
     public var tmpfs: [String: String]?
     /// `` or `host`.
     public var utsMode = ""
-    /// `` or `host`.
+    /// ``, `host`; ours, as podman's: `auto[:…]`, `keep-id`, `map:…`, `container:<id>`.
     public var usernsMode = ""
+    /// What the user namespace maps, in inspect's answer; not docker's, but podman's.
+    public var idMappings: IDMappings?
     /// Bytes; 0 is the daemon's default.
     public var shmSize: Int64 = 0
     public var sysctls: [String: String]?
@@ -100,6 +102,7 @@ public struct HostConfig: WireObject {
         $0("Tmpfs", \.tmpfs, .omitEmpty)
         $0("UTSMode", \.utsMode)
         $0("UsernsMode", \.usernsMode)
+        $0("IDMappings", \.idMappings, .omitEmpty)
         $0("ShmSize", \.shmSize)
         $0("Sysctls", \.sysctls, .omitEmpty)
         $0("Runtime", \.runtime, .omitEmpty)
@@ -109,6 +112,19 @@ public struct HostConfig: WireObject {
         $0("MaskedPaths", \.maskedPaths)
         $0("ReadonlyPaths", \.readonlyPaths)
         $0("Init", \.`init`, .omitEmpty)
+    }
+}
+
+/// The id mappings of a container's user namespace, each `inside:host:size`.
+public struct IDMappings: WireObject {
+    public var uidMap: [String]? = []
+    public var gidMap: [String]? = []
+
+    public init() {}
+
+    public static let fields = Fields<Self> {
+        $0("UidMap", \.uidMap)
+        $0("GidMap", \.gidMap)
     }
 }
 

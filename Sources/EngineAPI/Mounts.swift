@@ -35,6 +35,8 @@ public struct Mount: WireObject {
         public var createMountpoint = false
         public var readOnlyNonRecursive = false
         public var readOnlyForceRecursive = false
+        /// Files have a user namespace's ids inside and keep their own on disk; not docker's, but podman's `idmap`.
+        public var mapsOwners = false
 
         public init() {}
 
@@ -44,6 +46,7 @@ public struct Mount: WireObject {
             $0("CreateMountpoint", \.createMountpoint, .omitEmpty)
             $0("ReadOnlyNonRecursive", \.readOnlyNonRecursive, .omitEmpty)
             $0("ReadOnlyForceRecursive", \.readOnlyForceRecursive, .omitEmpty)
+            $0("IDMap", \.mapsOwners, .omitEmpty)
         }
     }
 

@@ -25,8 +25,9 @@ public enum ZygoteRequest: Codable, Sendable {
     /// Asks for the monitor of the container whose bundle is this directory, absolute; its end of the
     /// ``MonitorChannel`` travels beside it.
     case monitor(bundle: String)
-    /// Asks for descriptors in the network namespace that is pinned at this path; nil: in a new one.
-    case networkNamespace(path: String?)
+    /// Asks for descriptors in the network namespace that is pinned at this path; nil: in a new one, which
+    /// `owner` owns, or the zygote's own user namespace.
+    case networkNamespace(path: String?, owner: NamespaceOwner?)
 }
 
 public enum ZygoteReply: Codable, Sendable {
@@ -114,9 +115,11 @@ public final class ZygoteClient: Sendable {
     /// Makes a network namespace whose loopback is up, or opens the one that is pinned at `path`. Blocks for a
     /// millisecond.
     /// - Throws: when the zygote is gone.
-    public func networkNamespace(path: String?) throws(ChannelError) -> NetworkNamespaceAnswer {
+    public func networkNamespace(
+        path: String?, owner: NamespaceOwner? = nil
+    ) throws(ChannelError) -> NetworkNamespaceAnswer {
         try turn.withLock { (_) throws(ChannelError) in
-            try channel.send(ZygoteRequest.networkNamespace(path: path))
+            try channel.send(ZygoteRequest.networkNamespace(path: path, owner: owner))
             var descriptors = NetworkNamespaceDescriptors()
             while true {
                 var reply = try channel.receive(ZygoteReply.self)

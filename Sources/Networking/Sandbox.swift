@@ -39,7 +39,8 @@ public struct ResolverSockets: ~Copyable, Sendable {
 /// zygote do it. Both calls block for about a millisecond.
 public protocol SandboxProvider: Sendable {
     /// A new namespace whose loopback is up. It lives as long as the descriptors, unless a ``Sandbox`` pins it.
-    func make() throws(NetworkingError) -> SandboxDescriptors
+    /// - Parameter owner: the user namespace that owns it; nil: the caller's.
+    func make(owner: NamespaceOwner?) throws(NetworkingError) -> SandboxDescriptors
     /// The namespace that is pinned at `path`.
     func open(path: String) throws(NetworkingError) -> SandboxDescriptors
 }

@@ -38,15 +38,16 @@ public final class SandboxPool: Sendable {
         refill()
     }
 
-    /// A fresh sandbox, pinned. Blocks its thread for a millisecond when none is ready.
-    public func take() async throws(NetworkingError) -> Sandbox {
-        let ready = state.withLock { $0.ready.popLast() }
+    /// A fresh sandbox, pinned. Blocks its thread for a millisecond when none is ready; one that a container's user
+    /// namespace is to own never is.
+    public func take(owner: NamespaceOwner? = nil) async throws(NetworkingError) -> Sandbox {
+        let ready = owner == nil ? state.withLock { $0.ready.popLast() } : nil
         refill()
         let descriptors: SandboxDescriptors
         if let ready, let taken = ready.take() {
             descriptors = taken
         } else {
-            descriptors = try provider.make()
+            descriptors = try provider.make(owner: owner)
         }
         let digits = String(UInt64.random(in: 0...UInt64.max), radix: 16)
         let name = String(repeating: "0", count: 16 - digits.utf8.count) + digits
@@ -90,7 +91,7 @@ public final class SandboxPool: Sendable {
         Task.detached(executorPreference: executor) { [self] in
             while true {
                 // Whoever takes one next is told why it can't be made.
-                let made = try? ReadySandbox(provider.make())
+                let made = try? ReadySandbox(provider.make(owner: nil))
                 let goesOn = state.withLock { state in
                     if let made, state.ready.count < state.wanted { state.ready.append(made) }
                     state.isRefilling = made != nil && state.ready.count < state.wanted

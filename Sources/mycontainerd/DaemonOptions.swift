@@ -57,6 +57,14 @@ struct DaemonOptions: ParsableArguments {
     @Option(help: "Seccomp profile in place of the built-in one, or unconfined")
     var seccompProfile: String?
 
+    @Option(help: "User namespace of containers that do not say: host, or auto[:size=N] (default host)")
+    var userns: String?
+
+    @Option(
+        help:
+            "Ids of the host that --userns auto takes, START:SIZE (default: those of the account containers in subuid)")
+    var usernsAutoRange: String?
+
     @Flag(help: "Check the configuration and exit")
     var validate = false
 

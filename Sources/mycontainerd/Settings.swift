@@ -28,6 +28,8 @@ struct Settings: Sendable {
     var logOptions: [String: String]
     var shmSize: Int64
     var seccompProfile: String?
+    var userNamespaces: String
+    var userNamespaceRange: String?
 
     static let defaultFile = "/etc/mycontainer/daemon.json"
 
@@ -72,6 +74,13 @@ struct Settings: Sendable {
         }
         shmSize = bytes
         seccompProfile = options.seccompProfile ?? file.text("seccomp-profile")
+        userNamespaces = options.userns ?? file.text("userns") ?? "host"
+        guard userNamespaces == "host" || userNamespaces == "auto" || userNamespaces.hasPrefix("auto:") else {
+            throw StartError(
+                "unknown default user namespace \"\(userNamespaces)\": userns is host, or auto with options "
+                    + "(auto:size=65536)")
+        }
+        userNamespaceRange = options.usernsAutoRange ?? file.text("userns-auto-range")
     }
 
     /// What the engine needs of it.
@@ -86,6 +95,8 @@ struct Settings: Sendable {
         configuration.defaultInit = initByDefault
         configuration.defaultShmSize = shmSize
         configuration.seccompProfile = seccompProfile
+        configuration.userNamespaces = userNamespaces
+        configuration.userNamespaceRange = userNamespaceRange
         return configuration
     }
 
@@ -120,6 +131,7 @@ private struct ConfigurationFile {
         "data-root": .text, "exec-root": .text, "hosts": .list, "registries": .list, "pidfile": .text, "group": .text,
         "runtime": .text, "debug": .flag, "log-level": .text, "live-restore": .flag, "init": .flag, "labels": .list,
         "log-driver": .text, "log-opts": .map, "default-shm-size": .text, "seccomp-profile": .text,
+        "userns": .text, "userns-auto-range": .text,
     ]
 
     private var values: [String: JSONValue] = [:]
@@ -190,6 +202,7 @@ private struct ConfigurationFile {
             ("live-restore", options.liveRestore.map { "\($0)" }), ("init", options.`init`.map { "\($0)" }),
             ("labels", text(options.label)), ("log-driver", options.logDriver), ("log-opts", text(options.logOpt)),
             ("default-shm-size", options.defaultShmSize), ("seccomp-profile", options.seccompProfile),
+            ("userns", options.userns), ("userns-auto-range", options.usernsAutoRange),
         ]
         let conflicts = flags.compactMap { key, flag -> String? in
             guard let flag, let value = values[key], let written = try? JSON.string(value) else { return nil }

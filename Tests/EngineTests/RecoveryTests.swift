@@ -29,7 +29,7 @@ import Testing
     }
 
     private func insert(_ engine: Engine, _ record: ContainerRecord) throws {
-        try engine.store.insert(record, images: engine.imageStore, volumes: [], durability: .normal)
+        try engine.store.insert(record, images: engine.imageStore, volumes: [], identities: nil, durability: .normal)
         for part in ["upper", "work", "logs"] {
             try Files.makeDirectories("\(engine.paths.container(record.id))/\(part)", mode: 0o700)
         }

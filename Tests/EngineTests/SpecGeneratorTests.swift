@@ -1,4 +1,5 @@
 import EngineAPI
+import LinuxKernel
 import OCI
 import Testing
 
@@ -6,12 +7,13 @@ import Testing
 
 @Suite struct SpecGeneratorTests {
     private func generate(
-        sources: [String: String] = [:], pids: [String: Int32] = [:], sandbox: String? = nil,
+        sources: [String: String] = [:], userNamespace: ContainerUserNamespace = .host, pids: [String: Int32] = [:],
+        sandbox: String? = nil,
         _ configure: (inout ContainerRecord.Document) -> Void = { _ in }
     ) throws -> RuntimeSpec {
         let record = makeRecord(configure)
         return try SpecGenerator(
-            record: record, modes: NamespaceModes(record.hostConfig),
+            record: record, modes: NamespaceModes(record.hostConfig), userNamespace: userNamespace,
             security: SecurityOptions(record.hostConfig.securityOpt ?? []), cgroupPath: "/mycontainer-0/x",
             hostnamePath: "/d/hostname", hostsPath: "/d/hosts", resolvConfPath: "/d/resolv.conf", sources: sources,
             sandboxPath: sandbox,
@@ -51,6 +53,33 @@ import Testing
         #expect(spec.linux?.sysctl?["net.ipv4.ip_unprivileged_port_start"] == "0")
         #expect(spec.linux?.resources?.devices?.first == .init(allow: false, access: "rwm"))
         #expect(spec.process?.noNewPrivileges == false)
+    }
+
+    @Test func aUserNamespaceHasMappingsAndMappedMounts() throws {
+        let ids = [RuntimeSpec.IDMapping(containerID: 0, hostID: 100_000, size: 1000)]
+        let maps = IdentityMaps(uids: ids, gids: ids)
+        let spec = try generate(sources: ["/v": "/volumes/v", "/b": "/b", "/m": "/m"], userNamespace: .own(maps)) {
+            for (destination, type, mapped) in [("/v", "volume", nil), ("/b", "bind", nil), ("/m", "bind", true)] {
+                var point = MountPoint()
+                point.type = type
+                point.destination = destination
+                point.rw = true
+                var mount = AttachedMount(point: point)
+                mount.mapsOwners = mapped
+                $0.mounts.append(mount)
+            }
+        }
+        let user = try #require(namespaces(spec)["user"])
+        #expect(user == nil)
+        #expect(spec.linux?.uidMappings == ids && spec.linux?.gidMappings == ids)
+        #expect(mount(spec, "/v")?.options?.contains("idmap") == true)
+        #expect(mount(spec, "/b")?.options?.contains { $0.hasSuffix("idmap") } == false)
+        #expect(mount(spec, "/m")?.options?.contains("ridmap") == true)
+        #expect(mount(spec, "/etc/hosts")?.options?.contains("idmap") == true)
+        #expect(spec.linux?.sysctl?["net.ipv4.ping_group_range"] == "0 999")
+        let sharing = try generate(userNamespace: .shared("other", maps), pids: ["other": 7])
+        #expect(namespaces(sharing)["user"] == "/proc/7/ns/user")
+        #expect(namespaces(try generate())["user"] == nil)
     }
 
     @Test func hostModesLeaveNamespacesOut() throws {

@@ -29,7 +29,7 @@ final class TestHost: Sendable {
     }
 
     func sandbox(_ number: Int) throws -> Sandbox {
-        try Sandbox(pinning: ThreadProvider().make(), at: "\(directory)/\(number)")
+        try Sandbox(pinning: ThreadProvider().make(owner: nil), at: "\(directory)/\(number)")
     }
 
     /// Runs `body` in the sandbox's namespace, then comes back.
@@ -56,7 +56,7 @@ final class TestHost: Sendable {
 
 /// What the zygote does, on the calling thread.
 struct ThreadProvider: SandboxProvider {
-    func make() throws(NetworkingError) -> SandboxDescriptors {
+    func make(owner: NamespaceOwner?) throws(NetworkingError) -> SandboxDescriptors {
         try inNamespace { () throws(SystemError) in
             try Process.unshare(.network)
             try NetworkInterface.setUp("lo")

@@ -65,6 +65,9 @@ int clinux_pivot_root(const char *new_root, const char *put_old);
 int clinux_setresuid(uid_t r, uid_t e, uid_t s);
 int clinux_setresgid(gid_t r, gid_t e, gid_t s);
 int clinux_setgroups(size_t count, const gid_t *groups);
+// The calling thread's filesystem ids (setfsuid(2)), with its effective capabilities kept, some of which the kernel takes
+// from whom isn't root.
+int clinux_set_filesystem_ids(uid_t uid, gid_t gid);
 int clinux_prlimit(int resource, const struct rlimit *new_limit, struct rlimit *old_limit);
 int clinux_personality(unsigned long persona);
 // getcwd(2) itself: the kernel answers "(unreachable)/…" for a directory outside the root, which glibc hides.

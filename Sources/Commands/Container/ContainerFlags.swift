@@ -63,7 +63,11 @@ enum ContainerFlags {
     static let ipc = Flag.string("ipc", "IPC mode to use")
     static let pid = Flag.string("pid", "PID namespace to use")
     static let uts = Flag.string("uts", "UTS namespace to use").completed(by: .words(["host"]))
-    static let userns = Flag.string("userns", "User namespace to use").completed(by: .words(["host"]))
+    static let userns = Flag.string(
+        "userns", "User namespace to use (host|auto[:size=N,...]|keep-id|map:...|container:NAME)"
+    ).completed(by: .words(["host", "auto", "keep-id"]))
+    static let uidMap = Flag.list("uidmap", "UID mapping of the user namespace (container:host:size)")
+    static let gidMap = Flag.list("gidmap", "GID mapping of the user namespace (container:host:size)")
     static let isolation = Flag.string("isolation", "Container isolation technology").hidden
     static let runtime = Flag.string("runtime", "Runtime to use for this container")
     static let device = Flag<[DeviceArgument]>(
@@ -144,7 +148,8 @@ enum ContainerFlags {
         pid.option, privileged.option, publish.option, publishAll.option, readOnly.option, restart.option,
         autoRemove.option, runtime.option, securityOption.option, shmSize.option, stopSignal.option,
         stopTimeout.option, storageOption.option, sysctl.option, tmpfs.option, tty.option, ulimit.option, user.option,
-        userns.option, uts.option, volume.option, volumeDriver.option, volumesFrom.option, workdir.option,
+        uidMap.option, gidMap.option, userns.option, uts.option, volume.option, volumeDriver.option, volumesFrom.option,
+        workdir.option,
     ]
 }
 

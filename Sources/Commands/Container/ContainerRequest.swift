@@ -168,13 +168,26 @@ struct ContainerRequest {
         }
         host.utsMode = arguments[Flags.uts]
         guard ["", "host"].contains(host.utsMode) else { throw CommandFailure("--uts: invalid UTS mode") }
-        host.usernsMode = arguments[Flags.userns]
-        guard ["", "host"].contains(host.usernsMode) else { throw CommandFailure("--userns: invalid USER mode") }
+        host.usernsMode = try userNamespace()
         host.cgroupnsMode = arguments[Flags.cgroupNamespace]
         guard ["", "host", "private"].contains(host.cgroupnsMode) else {
             throw CommandFailure("--cgroupns: invalid CGROUP mode")
         }
         host.ipcMode = arguments[Flags.ipc]
+    }
+
+    /// `--userns`, or what `--uidmap` and `--gidmap` stand for.
+    private func userNamespace() throws(CommandFailure) -> String {
+        let mode = arguments[Flags.userns]
+        let kinds = ["", "host", "auto", "keep", "keep-id", "map", "container"]
+        guard kinds.contains(cut(mode, ":").0) else { throw CommandFailure("--userns: invalid USER mode") }
+        let mappings =
+            arguments[Flags.uidMap].map { "uidmapping=\($0)" } + arguments[Flags.gidMap].map { "gidmapping=\($0)" }
+        if mappings.isEmpty { return mode }
+        guard mode.isEmpty else {
+            throw CommandFailure("conflicting options: --uidmap and --gidmap can't be used with --userns \(mode)")
+        }
+        return "map:" + mappings.joined(separator: ",")
     }
 
     private func addDevices(_ resources: inout Resources) throws(CommandFailure) {

@@ -49,7 +49,7 @@ func parseMount(_ word: String) throws(InvalidValue) -> Mount {
             if trimmed(value) != value {
                 throw InvalidValue("invalid value for '\(name)' in '\(field)': value should not have whitespace")
             }
-        } else if !["readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src"].contains(key) {
+        } else if !["readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src", "idmap"].contains(key) {
             throw InvalidValue("invalid field '\(field)' must be a key=value pair")
         }
         try apply(key, value, field, to: &mount)
@@ -82,6 +82,9 @@ private func apply(_ key: String, _ value: String?, _ field: String, to mount: i
     case "bind-create-src":
         let flag = try boolean(key, value)
         set(&mount.bindOptions) { $0.createMountpoint = flag }
+    case "idmap":
+        let flag = try boolean(key, value)
+        set(&mount.bindOptions) { $0.mapsOwners = flag }
     case "volume-subpath": set(&mount.volumeOptions) { $0.subpath = text }
     case "volume-nocopy":
         let flag = try boolean(key, value)

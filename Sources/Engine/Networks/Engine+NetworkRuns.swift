@@ -31,8 +31,11 @@ extension Engine {
     /// Takes addresses, host ports and a namespace for a container that starts, and sets everything up in the kernel.
     /// What it took when it fails has been given back.
     ///
+    /// - Parameter owner: the container's user namespace, which owns its network.
     /// - Returns: nil for a container without networks of its own.
-    func joinNetworks(_ container: Container, _ record: ContainerRecord) async throws -> NetworkRun? {
+    func joinNetworks(
+        _ container: Container, _ record: ContainerRecord, owner: NamespaceOwner?
+    ) async throws -> NetworkRun? {
         let memberships = try memberships(of: record)
         if memberships.isEmpty { return nil }
         await container.networkRelease?.value
@@ -48,7 +51,7 @@ extension Engine {
                 run.reservations = try reservePorts(try PortRules.requests(record), endpoint: way, network: network)
                 run.state.ports = run.reservations.flatMap(\.ports)
             }
-            let sandbox = try await hostNetworks.sandbox()
+            let sandbox = try await hostNetworks.sandbox(owner: owner)
             run.sandbox = sandbox
             run.state.sandbox = sandbox.path
             for index in run.state.endpoints.indices {

@@ -208,7 +208,8 @@ final class HostNetworks: Sendable {
 
     // MARK: Namespaces
 
-    func sandbox() async throws -> Sandbox { try await pool.take() }
+    /// - Parameter owner: the user namespace that is to own it; nil: the host's.
+    func sandbox(owner: NamespaceOwner?) async throws -> Sandbox { try await pool.take(owner: owner) }
 
     func sandbox(at path: String) throws(NetworkingError) -> Sandbox { try Sandbox(path: path, provider: provider) }
 

@@ -48,10 +48,7 @@ struct NamespaceModes: Sendable, Equatable {
         case "host": cgroup = .host
         case let text: throw .invalid("invalid cgroup namespace mode: \(text)")
         }
-        switch host.usernsMode {
-        case "", "host": break
-        case let text: throw .invalid("invalid USER mode: \(text)")
-        }
+        _ = try UserNamespaceMode(host.usernsMode)
     }
 
     static func network(_ mode: String) throws(EngineError) -> NamespaceMode {

@@ -28,6 +28,8 @@ struct MountRequest: Sendable, Equatable {
     var volumeDriver = ""
     var volumeOptions: [String: String] = [:]
     var volumeLabels: [String: String] = [:]
+    /// bind: files have the container's ids inside and keep their own on disk.
+    var mapsOwners = false
     /// tmpfs: mount options.
     var tmpfsOptions: [String] = []
 
@@ -78,6 +80,10 @@ struct MountRequest: Sendable, Equatable {
                 guard kind == .volume else { throw .invalid("invalid mode: \(mode)") }
                 copiesImageContent = false
                 group = "copy"
+            case "idmap":
+                // Volumes are mapped in any case.
+                mapsOwners = kind == .bind
+                group = "idmap"
             case "cached", "delegated", "consistent", "default":
                 group = "consistency"
             case _ where MountRequest.propagations.contains(option):

@@ -9,6 +9,7 @@ import OCI
 struct SpecGenerator {
     let record: ContainerRecord
     let modes: NamespaceModes
+    let userNamespace: ContainerUserNamespace
     let security: SecurityOptions
     /// `/mycontainer-<instance>/<id>`.
     let cgroupPath: String
@@ -45,6 +46,8 @@ struct SpecGenerator {
         var linux = RuntimeSpec.Linux()
         linux.cgroupsPath = cgroupPath
         linux.namespaces = try namespaces()
+        linux.uidMappings = userNamespace.maps?.uids
+        linux.gidMappings = userNamespace.maps?.gids
         linux.sysctl = sysctls()
         var resources = try RuntimeSpec.Resources(host.resources, extraTasks: record.document.reaper ? 1 : 0)
         let devices = try devices()
@@ -155,6 +158,13 @@ struct SpecGenerator {
 
     private func namespaces() throws(EngineError) -> [RuntimeSpec.Namespace] {
         var result = [RuntimeSpec.Namespace(type: "mount")]
+        switch userNamespace {
+        case .host: break
+        // Where the network is set up beforehand, its namespace's owner is the one that is meant.
+        case .own: result.append(RuntimeSpec.Namespace(type: "user"))
+        case .shared(let other, _):
+            result.append(RuntimeSpec.Namespace(type: "user", path: "/proc/\(try pidOfContainer(other))/ns/user"))
+        }
         let kinds: [(String, String, NamespaceMode)] = [
             ("network", "net", modes.network), ("pid", "pid", modes.pid), ("ipc", "ipc", modes.ipc),
             ("uts", "uts", modes.uts), ("cgroup", "cgroup", modes.cgroup),
@@ -177,7 +187,11 @@ struct SpecGenerator {
         var result: [String: String] = [:]
         if modes.network == .own {
             // Ping without CAP_NET_RAW, and low ports without CAP_NET_BIND_SERVICE: the container's own network.
-            if hasSysctl("net.ipv4.ping_group_range") { result["net.ipv4.ping_group_range"] = "0 2147483647" }
+            if hasSysctl("net.ipv4.ping_group_range") {
+                // Groups that aren't mapped can't be named.
+                let last = userNamespace.maps.map { max(1, IdentityMaps.unbroken($0.gids)) - 1 } ?? UInt32.max
+                result["net.ipv4.ping_group_range"] = "0 \(min(last, 2_147_483_647))"
+            }
             if hasSysctl("net.ipv4.ip_unprivileged_port_start") {
                 result["net.ipv4.ip_unprivileged_port_start"] = "0"
             }
@@ -195,12 +209,13 @@ struct SpecGenerator {
         var nodes: [RuntimeSpec.Device] = []
         var rules = DeviceFilter.containerDefault
         if host.privileged {
-            nodes = Devices.all()
+            // Nodes belong to the container's root, and the host's disks must not.
+            if userNamespace == .host { nodes = Devices.all() }
             rules = DeviceFilter.everything
         }
         for mapping in host.devices ?? [] {
             let inside = mapping.pathInContainer.isEmpty ? mapping.pathOnHost : mapping.pathInContainer
-            if host.privileged && mapping.pathOnHost == inside { continue }
+            if host.privileged && userNamespace == .host && mapping.pathOnHost == inside { continue }
             let permissions = mapping.cgroupPermissions.isEmpty ? "rwm" : mapping.cgroupPermissions
             for (node, rule) in try Devices.expand(
                 host: mapping.pathOnHost, container: Paths.clean(inside), permissions: permissions)
@@ -278,6 +293,9 @@ struct SpecGenerator {
                 }
                 options.append(recursiveReadOnly && !mount.readOnlyNonRecursive ? "rro" : "ro")
             }
+            if userNamespace != .host, point.type == "volume" || mount.mapsOwners ?? false {
+                options.append(mount.nonRecursive || point.type == "volume" ? "idmap" : "ridmap")
+            }
             options.append(point.propagation.isEmpty ? "rprivate" : point.propagation)
             switch point.propagation {
             case "shared", "rshared": linux.rootfsPropagation = "shared"
@@ -292,6 +310,7 @@ struct SpecGenerator {
         for (destination, path) in files {
             guard let path, !result.contains(where: { $0.destination == destination }) else { continue }
             var options = ["rbind", "rprivate"]
+            if userNamespace != .host { options.append("idmap") }
             if host.readonlyRootfs { options.append("ro") }
             result.append(
                 RuntimeSpec.Mount(destination: destination, type: "bind", source: path, options: options))

@@ -44,13 +44,21 @@ struct StateStore: Sendable {
             document BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
         """,
+        """
+        CREATE TABLE identity_ranges (
+            container TEXT PRIMARY KEY REFERENCES containers(id) ON DELETE CASCADE,
+            start INTEGER NOT NULL UNIQUE,
+            size INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
     ]
 
     // MARK: Containers
 
-    /// Records a new container, the layers it stands on and the volumes it uses, all or nothing.
+    /// Records a new container, the layers it stands on, the volumes it uses and the ids it has, all or nothing.
     func insert(
-        _ record: ContainerRecord, images: ImageStore, volumes: Set<String>, durability: Database.Durability
+        _ record: ContainerRecord, images: ImageStore, volumes: Set<String>, identities: IdentityRanges.Range?,
+        durability: Database.Durability
     ) throws {
         let document = try record.encodedDocument()
         let status = try record.encodedStatus()
@@ -64,7 +72,22 @@ struct StateStore: Sendable {
                 try connection.run(
                     "INSERT INTO volume_users (container, volume) VALUES (?, ?)", record.id, volume)
             }
+            if let identities {
+                try connection.run(
+                    "INSERT INTO identity_ranges (container, start, size) VALUES (?, ?, ?)",
+                    record.id, Int64(identities.lowerBound), Int64(identities.count))
+            }
         }
+    }
+
+    /// The ids of every container that has a range of its own, whether or not the rest of it can be read.
+    func identityRanges() throws -> [String: IdentityRanges.Range] {
+        let rows = try database.read { connection in
+            try connection.query("SELECT container, start, size FROM identity_ranges") {
+                ($0.text(0), $0.int64(1), $0.int64(2))
+            }
+        }
+        return rows.reduce(into: [:]) { $0[$1.0] = UInt32($1.1)..<UInt32($1.1 + $1.2) }
     }
 
     func updateStatus(_ record: ContainerRecord) throws {

@@ -166,21 +166,23 @@ final class MonitorLauncher: Sendable {
 
 /// Network namespaces are entered by the zygote, which has one thread.
 extension MonitorLauncher: SandboxProvider {
-    func make() throws(NetworkingError) -> SandboxDescriptors {
-        try networkNamespace(nil)
+    func make(owner: NamespaceOwner?) throws(NetworkingError) -> SandboxDescriptors {
+        try networkNamespace(nil, owner: owner)
     }
 
     func open(path: String) throws(NetworkingError) -> SandboxDescriptors {
-        try networkNamespace(path)
+        try networkNamespace(path, owner: nil)
     }
 
     /// A zygote that is gone is replaced, once.
-    private func networkNamespace(_ path: String?) throws(NetworkingError) -> SandboxDescriptors {
+    private func networkNamespace(
+        _ path: String?, owner: NamespaceOwner?
+    ) throws(NetworkingError) -> SandboxDescriptors {
         for _ in 0..<2 {
             guard let zygote = currentZygote() else { break }
             let answer: NetworkNamespaceAnswer
             do throws(ChannelError) {
-                answer = try zygote.client.networkNamespace(path: path)
+                answer = try zygote.client.networkNamespace(path: path, owner: owner)
             } catch {
                 retire(zygote)
                 continue

@@ -16,12 +16,18 @@ public struct ArchiveExtraction {
     let keepsOwners: Bool
     /// Refuse to replace a directory by something else and the other way round.
     let keepsKinds: Bool
+    /// The ids of the container's user namespace, where the root shows the host's; files are then made by a thread that
+    /// has the ids of its root (``LinuxKernel/FilesystemIdentity``).
+    let identities: IdentityMaps?
 
-    public init(root: Int32, path: String, keepsOwners: Bool, keepsKinds: Bool) {
+    public init(
+        root: Int32, path: String, keepsOwners: Bool, keepsKinds: Bool, identities: IdentityMaps? = nil
+    ) {
         self.root = root
         self.path = path
         self.keepsOwners = keepsOwners
         self.keepsKinds = keepsKinds
+        self.identities = identities
     }
 
     /// Reads the archive (possibly compressed) to its end, then unpacks it.
@@ -126,20 +132,36 @@ public struct ArchiveExtraction {
     }
 
     private func attributes(_ entry: TarEntry, _ mode: mode_t, on descriptor: Int32) throws {
-        try checked("chown") {
-            fchown(descriptor, keepsOwners ? entry.uid : 0, keepsOwners ? entry.gid : 0)
-        }
+        let owner = try owner(of: entry)
+        try checked("chown") { fchown(descriptor, owner.uid, owner.gid) }
         try checked("chmod") { fchmod(descriptor, mode) }
-        try FileAttributes.setExtended(entry.extendedAttributes, on: descriptor)
+        var attributes = entry.extendedAttributes
+        if let root = identities?.root?.uid {
+            for index in attributes.indices where attributes[index].name.elementsEqual(FileCapability.attribute.utf8) {
+                attributes[index].value = FileCapability.limited(attributes[index].value, to: root)
+            }
+        }
+        try FileAttributes.setExtended(attributes, on: descriptor)
         try FileAttributes.setTimes(descriptor, entry.seconds, entry.nanoseconds)
     }
 
     private func own(_ entry: TarEntry, _ name: String, in parent: Int32) throws {
-        try checked("chown \(name)") {
-            fchownat(
-                parent, name, keepsOwners ? entry.uid : 0, keepsOwners ? entry.gid : 0, AT_SYMLINK_NOFOLLOW)
-        }
+        let owner = try owner(of: entry)
+        try checked("chown \(name)") { fchownat(parent, name, owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW) }
         try name.withCString { try FileAttributes.setTimes($0, in: parent, entry.seconds, entry.nanoseconds) }
+    }
+
+    /// As the root shows ids.
+    private func owner(of entry: TarEntry) throws -> (uid: uid_t, gid: gid_t) {
+        let (uid, gid): (uid_t, gid_t) = keepsOwners ? (entry.uid, entry.gid) : (0, 0)
+        guard let identities else { return (uid, gid) }
+        guard let user = identities.hostUser(uid), let group = identities.hostGroup(gid) else {
+            throw ImageError(
+                .invalid,
+                "\(printable(entry.path)) belongs to \(uid):\(gid), which the container's user namespace doesn't have: "
+                    + "give it more ids (--userns auto:size=N)")
+        }
+        return (user, group)
     }
 
     /// An entry's path without `.` and empty parts; `..` is refused, so that nothing climbs out of the directory.

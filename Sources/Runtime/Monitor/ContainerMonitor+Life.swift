@@ -53,7 +53,8 @@ extension ContainerMonitor {
             ContainerLaunch(
                 spec: spec, bundle: bundle, overlay: document.overlay, cgroup: handle.placement, stdio: stdio,
                 seccomp: try seccompFilter(), reaper: document.reaper,
-                identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true))
+                identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true,
+                mapsFiles: true))
         // The start looks at relative paths from the bundle.
         chdir("/")
         var terminal = started.terminal.take()

@@ -4,15 +4,23 @@ import MonitorProtocol
 
 /// Enters network namespaces for the daemon, whose threads can't, and opens there what it configures them through.
 enum NetworkNamespace {
-    /// A new namespace, or the one pinned at `path`. The process is back in its own namespace afterwards, however this
+    /// A new namespace (which `owner` owns, or this process's user namespace), or the one pinned at `path`. The process is back in its own namespace afterwards, however this
     /// ends: where the way back fails the process does too, rather than fork monitors into somebody's namespace.
-    static func open(_ path: String?) throws(StartFailure) -> NetworkNamespaceDescriptors {
+    static func open(
+        _ path: String?, owner: NamespaceOwner? = nil
+    ) throws(StartFailure) -> NetworkNamespaceDescriptors {
+        let owned = try owner.map { (owner) throws(StartFailure) in
+            try UserNamespace.makeNetwork(ownedBy: owner).release()
+        }
+        defer { if let owned { close(owned) } }
         let sentence = path.map { "cannot open the network namespace \($0)" } ?? "cannot make a network namespace"
         return try at("network namespace", sentence) { () throws(SystemError) in
             let own = try FileDescriptor("/proc/self/ns/net", O_RDONLY)
             if let path {
                 let pinned = try FileDescriptor(path, O_RDONLY)
                 try Process.enter(pinned.raw, .network)
+            } else if let owned {
+                try Process.enter(owned, .network)
             } else {
                 try Process.unshare(.network)
             }

@@ -75,7 +75,7 @@ final class RunningContainer {
             ContainerEntry(
                 process: exec.process, spec: spec, target: pidfd.raw, targetPid: pid, cgroup: handle.placement,
                 stdio: stdio, seccomp: seccomp, unconfined: exec.unconfined,
-                identity: IdentityRequest(exec.user, exec.groups)))
+                identity: IdentityRequest(exec.user, exec.groups), mapsFiles: true))
     }
 
     /// Memory ran out, or might have: true when the kernel has killed since the last call.

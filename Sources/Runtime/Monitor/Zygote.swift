@@ -36,8 +36,8 @@ public enum Zygote {
                         continue
                     }
                     try channel.send(fork(bundle, end))
-                case .networkNamespace(let path):
-                    try openNetworkNamespace(path, channel)
+                case .networkNamespace(let path, let owner):
+                    try openNetworkNamespace(path, owner, channel)
                 }
             } catch {
                 // The daemon has gone, or is of another version than we are: it waits for an answer, and executes
@@ -69,11 +69,11 @@ public enum Zygote {
 
     /// Answers with descriptors of the namespace, which are closed again here before anything else is forked.
     private static func openNetworkNamespace(
-        _ path: String?, _ channel: borrowing MonitorChannel
+        _ path: String?, _ owner: NamespaceOwner?, _ channel: borrowing MonitorChannel
     ) throws(ChannelError) {
         let descriptors: NetworkNamespaceDescriptors
         do throws(StartFailure) {
-            descriptors = try NetworkNamespace.open(path)
+            descriptors = try NetworkNamespace.open(path, owner: owner)
         } catch {
             return try channel.send(ZygoteReply.failed(error))
         }

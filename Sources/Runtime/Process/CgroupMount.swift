@@ -17,11 +17,24 @@ struct CgroupMount {
         try at("mount", "cannot mount the cgroups on /\(destination)") { () throws(SystemError) in
             let target = try RootedPath.ensure(destination, in: root, kind: .directory, followLinks: false)
             if cgroup.legacy.isEmpty {
-                let mounted = try FilesystemContext("cgroup2").mount(attributes: options.attributes.set)
+                let mounted = try unified(options)
                 try Mount.attach(mounted.raw, on: target.raw)
             } else {
                 try hybrid(on: target.raw, options)
             }
+        }
+    }
+
+    /// A user namespace can mount the hierarchy as its own cgroup namespace has it, not as the host's has: that one is
+    /// bound.
+    private func unified(_ options: MountOptions) throws(SystemError) -> FileDescriptor {
+        do throws(SystemError) {
+            return try FilesystemContext("cgroup2").mount(attributes: options.attributes.set)
+        } catch {
+            guard error.errno == EPERM, let source = cgroup.unifiedMountPoint else { throw error }
+            let tree = try Mount.cloneTree(source, recursive: false)
+            try Mount.change(tree.raw, MountAttributes(set: options.attributes.set), propagation: .isPrivate)
+            return tree
         }
     }
 

@@ -43,7 +43,7 @@ public enum ContainerProcess {
         case .child:
             var child = FirstProcess(
                 launch: launch, created: preparation.created, joined: preparation.joined, root: preparation.root,
-                binds: preparation.binds, seccomp: seccomp,
+                binds: preparation.binds, identities: preparation.identities, seccomp: seccomp,
                 channel: SetupChannel(descriptor: pair.child.raw))
             child.run()
         case .parent(var pid, var pidfd):

@@ -38,6 +38,56 @@ struct Devices {
         }
     }
 
+    /// A detached tmpfs with the nodes of /dev, made by the host's root for a container in a user namespace, whose own
+    /// root everything in it belongs to: which devices can be opened is what the cgroup's device rules say.
+    static func filesystem(
+        _ spec: RuntimeSpec, _ options: MountOptions, _ identities: ContainerIdentities
+    ) throws(StartFailure) -> FileDescriptor {
+        try at("devices", "cannot make the container's /dev") { () throws(SystemError) in
+            let context = try FilesystemContext("tmpfs")
+            for option in options.data { try context.set(option: option) }
+            try context.set("uid", String(identities.root.uid))
+            try context.set("gid", String(identities.root.gid))
+            let tree = try context.mount(attributes: options.attributes.set)
+            let configured = spec.linux?.devices ?? []
+            for device in standard where !configured.contains(where: { $0.path == device.path }) {
+                try add(device, to: tree.raw, identities)
+            }
+            for device in configured { try add(device, to: tree.raw, identities) }
+            return tree
+        }
+    }
+
+    private static func add(
+        _ device: RuntimeSpec.Device, to tree: Int32, _ identities: ContainerIdentities
+    ) throws(SystemError) {
+        let parts = device.path.split(separator: "/").map(String.init)
+        guard parts.count >= 2, parts[0] == "dev", !parts.contains(".."), let kind = kinds[device.type] else { return }
+        var parent = try FileDescriptor(".", O_RDONLY | O_DIRECTORY, relativeTo: tree)
+        for name in parts[1..<(parts.count - 1)] {
+            if mkdirat(parent.raw, name, 0o755) == 0 {
+                try checked("chown") { fchownat(parent.raw, name, identities.root.uid, identities.root.gid, 0) }
+            } else if errno != EEXIST {
+                throw SystemError.current("mkdir \(name)")
+            }
+            parent = try FileDescriptor(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: parent.raw)
+        }
+        let name = parts[parts.count - 1]
+        // The later of two for one path, as outside of a user namespace.
+        unlinkat(parent.raw, name, 0)
+        try checked("mknod \(device.path)") { mknodat(parent.raw, name, kind | 0o600, number(of: device)) }
+        let uid = identities.maps.hostUser(device.uid ?? 0) ?? identities.root.uid
+        let gid = identities.maps.hostGroup(device.gid ?? 0) ?? identities.root.gid
+        try checked("chown") { fchownat(parent.raw, name, uid, gid, AT_SYMLINK_NOFOLLOW) }
+        try checked("chmod") { fchmodat(parent.raw, name, mode_t(device.fileMode ?? 0o666) & 0o7777, 0) }
+    }
+
+    private static let kinds: [String: mode_t] = ["c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO]
+
+    private static func number(of device: RuntimeSpec.Device) -> dev_t {
+        clinux_makedev(UInt32(clamping: device.major ?? 0), UInt32(clamping: device.minor ?? 0))
+    }
+
     private func make(_ device: RuntimeSpec.Device, _ directory: Int32) throws(StartFailure) {
         let parts = device.path.split(separator: "/")
         guard let name = parts.last.map(String.init), name != "..", device.path.hasPrefix("/") else {
@@ -51,13 +101,21 @@ struct Devices {
     }
 
     private func node(_ device: RuntimeSpec.Device, _ name: String, _ parent: Int32) throws(SystemError) {
-        let kinds: [String: mode_t] = ["c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO]
-        guard let kind = kinds[device.type] else {
+        guard let kind = Devices.kinds[device.type] else {
             throw SystemError("device type \(device.type)", errno: EINVAL)
         }
-        let number = clinux_makedev(UInt32(clamping: device.major ?? 0), UInt32(clamping: device.minor ?? 0))
+        let number = Devices.number(of: device)
         let mode = mode_t(device.fileMode ?? 0o666) & 0o7777
-        if userNamespace && kind != S_IFIFO { return try bindFromHost(device, name, parent) }
+        if userNamespace && kind != S_IFIFO {
+            var status = stat()
+            // Made beforehand.
+            if fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT == kind,
+                status.st_rdev == number
+            {
+                return
+            }
+            return try bindFromHost(device, name, parent)
+        }
         if mknodat(parent, name, kind | mode, number) < 0 {
             if errno == EPERM { return try bindFromHost(device, name, parent) }
             guard errno == EEXIST else { throw SystemError.current("mknod") }
@@ -81,8 +139,9 @@ struct Devices {
         let tree = try Mount.cloneTree(device.path, recursive: false)
         var status = stat()
         try checked("stat") { fstat(tree.raw, &status) }
-        let number = clinux_makedev(UInt32(clamping: device.major ?? 0), UInt32(clamping: device.minor ?? 0))
-        guard status.st_rdev == number else { throw SystemError("the host's node is another device", errno: ENODEV) }
+        guard status.st_rdev == Devices.number(of: device) else {
+            throw SystemError("the host's node is another device", errno: ENODEV)
+        }
         let file = openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0o644)
         if file >= 0 { close(file) } else if errno != EEXIST { throw SystemError.current("create") }
         let target = try FileDescriptor(name, clinux_o_path() | O_NOFOLLOW, relativeTo: parent)

@@ -37,6 +37,12 @@ struct EntryProcess {
             channel: channel, process: process, stdio: entry.stdio,
             preservedDescriptors: entry.preservedDescriptors, noNewKeyring: entry.noNewKeyring)
         setsid()
+        if entry.mapsFiles, namespaces.contains(.user) {
+            try Privileges.applyLimits(of: process)
+            let linux = entry.spec.linux
+            let maps = IdentityMaps(uids: linux?.uidMappings ?? [], gids: linux?.gidMappings ?? [])
+            try ContainerIdentities(maps: maps, namespace: -1).takeOver(entry.stdio)
+        }
         try at("namespace", "cannot enter the container's namespaces") { () throws(SystemError) in
             // All at once, through the pidfd: no path of the container's is involved (setns(2), Linux 5.8).
             try LinuxKernel.Process.enter(entry.target, namespaces)

@@ -11,6 +11,7 @@ struct FirstProcess {
     let joined: [(kind: NamespaceSet, descriptor: Int32)]
     let root: Int32
     let binds: [Int: Int32]
+    let identities: ContainerIdentities?
     let seccomp: SeccompFilter?
     var channel: SetupChannel
 
@@ -73,6 +74,10 @@ struct FirstProcess {
             let proc = try hostProc()
             defer { close(proc) }
             try Privileges.setOutOfMemoryScore(score, "self", proc)
+        }
+        if let identities {
+            try Privileges.applyLimits(of: process)
+            identities.takeOver(launch.stdio)
         }
         // The user namespace first, since it gives the right to enter the others; mounts last, since paths change.
         for entry in joined.sorted(by: { Self.rank($0.kind) < Self.rank($1.kind) }) where entry.kind != .pid {
@@ -162,9 +167,9 @@ struct FirstProcess {
         try at("rootfs", "cannot place the container's root") { () throws(SystemError) in
             // Nothing mounted in here may appear on the host.
             try Mount.setPropagation("/", isPrivate ? .isPrivate : .slave)
-            // On the working directory, which the runtime chose: a path might be out of a user namespace's reach.
-            let here = try FileDescriptor(".", clinux_o_path() | O_DIRECTORY)
-            try Mount.attach(root, on: here.raw)
+            // On the working directory, which the runtime chose: even the path `.` might be out of a user namespace's
+            // reach, the directory itself is not.
+            try Mount.attach(root, on: AT_FDCWD)
         }
         var filesystem = RootFilesystem(
             spec: launch.spec, root: root, binds: binds, userNamespace: usesUserNamespace, cgroup: launch.cgroup,

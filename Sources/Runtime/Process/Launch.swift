@@ -42,6 +42,9 @@ public struct ContainerLaunch: Sendable {
     public var gate: StartGate?
     /// Runs the configuration's createContainer and startContainer hooks, which are told this; nil: no hooks.
     public var hooks: HookContext?
+    /// The files of a container in a user namespace are on disk as they would be without one: they are shown to it with
+    /// its ids (id-mapped mounts), and what it needs of the host's privileges is done for it beforehand.
+    public var mapsFiles: Bool
     /// Called in the runtime's namespaces with the host pid of the container's first process when its namespaces exist
     /// and before its root is changed: the place for network devices and the `prestart` and `createRuntime` hooks.
     public var prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)?
@@ -52,7 +55,8 @@ public struct ContainerLaunch: Sendable {
         identity: IdentityRequest? = nil, preservedDescriptors: Int32 = 0, noPivot: Bool = false,
         noNewKeyring: Bool = false,
         createWorkingDirectory: Bool = false, gate: StartGate? = nil,
-        hooks: HookContext? = nil, prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)? = nil
+        hooks: HookContext? = nil, mapsFiles: Bool = false,
+        prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)? = nil
     ) {
         self.spec = spec
         self.bundle = bundle
@@ -68,6 +72,7 @@ public struct ContainerLaunch: Sendable {
         self.createWorkingDirectory = createWorkingDirectory
         self.gate = gate
         self.hooks = hooks
+        self.mapsFiles = mapsFiles
         self.prepared = prepared
     }
 }
@@ -117,11 +122,14 @@ public struct ContainerEntry: Sendable {
     public var identity: IdentityRequest?
     public var preservedDescriptors: Int32
     public var noNewKeyring: Bool
+    /// As ``ContainerLaunch/mapsFiles``.
+    public var mapsFiles: Bool
 
     public init(
         process: RuntimeSpec.Process, spec: RuntimeSpec, target: Int32, targetPid: pid_t,
         cgroup: CgroupPlacement = .inherited, stdio: Stdio, seccomp: SeccompFilter? = nil, unconfined: Bool = false,
-        identity: IdentityRequest? = nil, preservedDescriptors: Int32 = 0, noNewKeyring: Bool = false
+        identity: IdentityRequest? = nil, preservedDescriptors: Int32 = 0, noNewKeyring: Bool = false,
+        mapsFiles: Bool = false
     ) {
         self.process = process
         self.spec = spec
@@ -134,6 +142,7 @@ public struct ContainerEntry: Sendable {
         self.identity = identity
         self.preservedDescriptors = preservedDescriptors
         self.noNewKeyring = noNewKeyring
+        self.mapsFiles = mapsFiles
     }
 }
 

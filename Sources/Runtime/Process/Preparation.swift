@@ -15,29 +15,38 @@ struct Preparation: ~Copyable {
     let root: Int32
     /// Detached trees by index of the mount in the configuration.
     let binds: [Int: Int32]
+    /// The user namespace among `joined`, where files are shown with its ids.
+    let identities: ContainerIdentities?
     private let descriptors: DescriptorSet
 
     private init(
         created: NamespaceSet, joined: [(kind: NamespaceSet, descriptor: Int32)], root: Int32, binds: [Int: Int32],
-        descriptors: consuming DescriptorSet
+        identities: ContainerIdentities?, descriptors: consuming DescriptorSet
     ) {
         self.created = created
         self.joined = joined
         self.root = root
         self.binds = binds
+        self.identities = identities
         self.descriptors = descriptors
     }
 
     static func make(_ launch: borrowing ContainerLaunch) throws(StartFailure) -> Preparation {
         var descriptors = DescriptorSet()
-        let (created, joined) = try namespaces(launch.spec.linux?.namespaces ?? [], &descriptors)
+        var (created, joined) = try namespaces(launch.spec.linux?.namespaces ?? [], &descriptors)
+        let identities =
+            launch.mapsFiles
+            ? try ContainerIdentities.settle(launch.spec.linux, &created, &joined, &descriptors) : nil
         var root: Int32 = -1
         var binds: [Int: Int32] = [:]
         if created.contains(.mount) {
-            root = try rootTree(launch, &descriptors)
-            binds = try bindTrees(launch, created, &descriptors)
+            root = try rootTree(launch, identities, &descriptors)
+            binds = try bindTrees(launch, identities, &descriptors)
+            if let identities { try addDevices(launch.spec, identities, to: &binds, &descriptors) }
         }
-        return Preparation(created: created, joined: joined, root: root, binds: binds, descriptors: descriptors)
+        return Preparation(
+            created: created, joined: joined, root: root, binds: binds, identities: identities,
+            descriptors: descriptors)
     }
 
     /// A second descriptor of the root mount, for the caller to keep.
@@ -94,9 +103,12 @@ struct Preparation: ~Copyable {
     }
 
     private static func rootTree(
-        _ launch: borrowing ContainerLaunch, _ descriptors: inout DescriptorSet
+        _ launch: borrowing ContainerLaunch, _ identities: ContainerIdentities?, _ descriptors: inout DescriptorSet
     ) throws(StartFailure) -> Int32 {
         if let overlay = launch.overlay {
+            if let identities, identities.mapsFiles {
+                return descriptors.adopt(try MappedOverlay.detached(overlay, identities))
+            }
             return descriptors.adopt(try OverlayMount.detached(overlay))
         }
         guard let rootPath = rootPath(launch) else {
@@ -115,7 +127,7 @@ struct Preparation: ~Copyable {
     }
 
     private static func bindTrees(
-        _ launch: borrowing ContainerLaunch, _ created: NamespaceSet, _ descriptors: inout DescriptorSet
+        _ launch: borrowing ContainerLaunch, _ identities: ContainerIdentities?, _ descriptors: inout DescriptorSet
     ) throws(StartFailure) -> [Int: Int32] {
         var trees: [Int: Int32] = [:]
         let sharedRoot = launch.spec.linux?.rootfsPropagation?.hasSuffix("shared") ?? false
@@ -146,12 +158,27 @@ struct Preparation: ~Copyable {
                 if !options.attributes.isEmpty { try Mount.change(tree.raw, options.attributes) }
                 return tree
             }
-            if options.mapIdentities || mount.uidMappings != nil {
+            if let identities, options.mapIdentities, mount.uidMappings == nil {
+                if identities.mapsFiles { try identities.map(tree.raw, path, recursive: options.mapRecursively) }
+            } else if options.mapIdentities || mount.uidMappings != nil {
                 try mapIdentities(of: tree.raw, mount, options, launch.spec)
             }
             trees[index] = descriptors.adopt(tree)
         }
         return trees
+    }
+
+    /// The container's /dev, made here with its nodes: inside a user namespace none can be made, and the host's own would
+    /// belong to nobody.
+    private static func addDevices(
+        _ spec: RuntimeSpec, _ identities: ContainerIdentities, to binds: inout [Int: Int32],
+        _ descriptors: inout DescriptorSet
+    ) throws(StartFailure) {
+        for (index, mount) in (spec.mounts ?? []).enumerated()
+        where mount.type == "tmpfs" && mount.destination == "/dev" {
+            binds[index] = descriptors.adopt(
+                try Devices.filesystem(spec, MountOptions(mount.options ?? []), identities))
+        }
     }
 
     /// The process and the path in its root that `/proc/<pid>/root/<path>` names: the way a container is given the

@@ -19,7 +19,7 @@ struct Privileges {
         if includingOutOfMemoryScore, let score = process.oomScoreAdj {
             try Self.setOutOfMemoryScore(score, "self", hostProc)
         }
-        for limit in process.rlimits ?? [] { try Self.apply(limit) }
+        try Self.applyLimits(of: process)
         if let scheduler = process.scheduler { try Scheduling.apply(scheduler) }
         if let priority = process.ioPriority { try Scheduling.apply(priority) }
         if let profile = process.apparmorProfile, !profile.isEmpty {
@@ -41,16 +41,7 @@ struct Privileges {
         try at("capabilities", "cannot limit the capabilities") { () throws(SystemError) in
             try Capabilities.prepare(sets)
         }
-        try at("user", "cannot become user \(identity.uid) with group \(identity.gid)") { () throws(SystemError) in
-            do throws(SystemError) {
-                try LinuxKernel.Process.setGroups(identity.groups)
-            } catch {
-                // A user namespace whose setgroups is denied: nothing to give up, nothing to add.
-                if error.errno != EPERM || !identity.groups.isEmpty { throw error }
-            }
-            try LinuxKernel.Process.setGroup(identity.gid)
-            try LinuxKernel.Process.setUser(identity.uid)
-        }
+        try becomeUser()
         try at("capabilities", "cannot set the capabilities") { () throws(SystemError) in
             try Capabilities.apply(sets)
         }
@@ -60,6 +51,27 @@ struct Privileges {
             }
         }
         umask(process.user.umask.map { mode_t($0) } ?? 0o022)
+    }
+
+    private func becomeUser() throws(StartFailure) {
+        let sentence = "cannot become user \(identity.uid) with group \(identity.gid)"
+        do throws(SystemError) {
+            do throws(SystemError) {
+                try LinuxKernel.Process.setGroups(identity.groups)
+            } catch {
+                // A user namespace whose setgroups is denied: nothing to give up, nothing to add.
+                if error.errno != EPERM || !identity.groups.isEmpty { throw error }
+            }
+            try LinuxKernel.Process.setGroup(identity.gid)
+            try LinuxKernel.Process.setUser(identity.uid)
+        } catch {
+            let groups = identity.groups.map(String.init).joined(separator: ", ")
+            throw StartFailure(
+                stage: "user", errno: error.errno,
+                message: error.errno == EINVAL
+                    ? "\(sentence) and groups \(groups): the container's user namespace doesn't have all of these ids, map "
+                        + "more of them (--userns auto:size=N)" : "\(sentence): \(error)")
+        }
     }
 
     func loadLateFilter() throws(StartFailure) {
@@ -88,6 +100,11 @@ struct Privileges {
             if String(decoding: current[..<count], as: UTF8.self) == text + "\n" { return }
             try checked("write oom_score_adj") { write(file.raw, text, text.utf8.count) }
         }
+    }
+
+    /// Raising one takes CAP_SYS_RESOURCE over the host; what is as it should be already takes nothing.
+    static func applyLimits(of process: RuntimeSpec.Process) throws(StartFailure) {
+        for limit in process.rlimits ?? [] { try apply(limit) }
     }
 
     private static let resources: [String: Int32] = [

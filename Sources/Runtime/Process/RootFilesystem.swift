@@ -41,7 +41,7 @@ struct RootFilesystem {
         var deviceMount = false
         for (index, mount) in mounts.enumerated() {
             let destination = normalized(mount.destination)
-            if destination == "dev" && binds[index] == nil { deviceMount = true }
+            if destination == "dev" && (binds[index] == nil || mount.type == "tmpfs") { deviceMount = true }
             try self.mount(mount, destination, tree: binds[index])
         }
         if deviceMount || !mounts.contains(where: { normalized($0.destination) == "dev" }) {

@@ -34,6 +34,8 @@ enum SetupMessage: UInt8 {
     case waiting = 0x47  // G
     /// The user's process → runtime: it is about to execute the program. The kernel adds its pid (SCM_CREDENTIALS).
     case executing = 0x55  // U
+    /// child → runtime: with what it was to make as descriptor (``ChildMaker``).
+    case made = 0x41  // A
     /// child → runtime: errno (four bytes, native), stage, a zero byte, the sentence.
     case failed = 0x46  // F
 }
@@ -130,6 +132,19 @@ struct SetupListener: ~Copyable {
         _ = clinux_send_with_fd(socket.raw, &byte, 1, -1)
     }
 
+    private static let nonsense = StartFailure(
+        stage: "setup", errno: EPROTO, message: "the setup socket carried nonsense")
+
+    /// What a child was to make, or its failure.
+    func made() throws(StartFailure) -> FileDescriptor {
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        var passed: Int32 = -1
+        var pid: pid_t = 0
+        let count = clinux_receive_with_fd(socket.raw, &bytes, bytes.count, &passed, &pid)
+        if count > 0, passed >= 0, bytes[0] == SetupMessage.made.rawValue { return FileDescriptor(owning: passed) }
+        throw StartFailure(packet: bytes[..<max(0, count)]) ?? Self.nonsense
+    }
+
     /// Reads until the user's program runs or the child waits at the gate, calling `needsMapping` and `namespacesExist`
     /// where the child asks for it, with its host pid.
     mutating func run(
@@ -177,8 +192,7 @@ struct SetupListener: ~Copyable {
             case .failed:
                 throw StartFailure(packet: bytes[..<count])
                     ?? StartFailure(stage: "setup", errno: 0, message: "the setup failed without saying why")
-            case .proceed, nil:
-                throw StartFailure(stage: "setup", errno: EPROTO, message: "the setup socket carried nonsense")
+            case .proceed, .made, nil: throw Self.nonsense
             }
         }
     }
