@@ -102,7 +102,10 @@ extension Engine {
             try introduce(record, network)
         }
 
-        let (client, sequence) = try startMonitor(container, bundle, waiting)
+        let namespaces = specification.linux?.namespaces ?? []
+        let ownNetwork =
+            namespaces.contains { $0.type == "network" && $0.path == nil } && !namespaces.contains { $0.type == "user" }
+        let (client, sequence) = try startMonitor(container, bundle, ownNetwork: ownNetwork, waiting)
         let reply = try await client.reply(to: sequence)
         switch reply.body {
         case .started(let pid, let startedAt):
@@ -115,7 +118,7 @@ extension Engine {
     /// Starts the monitor and tells it to start. Our copy of the monitor's end is closed on return: as long as it was
     /// open, the end of a monitor that is killed would go unheard.
     private func startMonitor(
-        _ container: Container, _ bundle: String, _ waiting: [WaitingAttachment]
+        _ container: Container, _ bundle: String, ownNetwork: Bool, _ waiting: [WaitingAttachment]
     ) throws -> (MonitorClient, start: UInt64) {
         let pair = try MonitorChannel.pair()
         let (client, monitorEnd) = pair.split { daemon, monitor in
@@ -126,7 +129,7 @@ extension Engine {
             _ = try client.send(.attach(attachment.streams), descriptor: attachment.descriptor.raw)
         }
         let sequence = try client.send(.start)
-        let pid = try launcher.start(bundle: bundle, channel: monitorEnd.raw)
+        let pid = try launcher.start(bundle: bundle, ownNetwork: ownNetwork, channel: monitorEnd.raw)
         try supervise(container, client, monitor: pid)
         withExtendedLifetime(monitorEnd) {}
         return (client, sequence)

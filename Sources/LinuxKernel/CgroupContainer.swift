@@ -55,13 +55,16 @@ public struct ContainerCgroup: Sendable {
     /// removed again when it throws.
     /// - Returns: warnings: limits that this host cannot enforce and that dockerd only warns about.
     /// - Throws: a sentence that names the controller which refused; EBUSY where processes of an earlier run are left.
-    public func create(_ resources: RuntimeSpec.Resources?) throws(CgroupError) -> [String] {
+    /// - Parameter ready: a loaded device program, used where it is what the rules would become.
+    public func create(
+        _ resources: RuntimeSpec.Resources?, deviceProgram ready: DeviceProgram? = nil
+    ) throws(CgroupError) -> [String] {
         try makeUnified()
         do throws(CgroupError) {
             for mountPoint in Self.legacyMountPoints(layout, Self.alwaysDriven) {
                 try Self.makeDirectories(mountPoint, path)
             }
-            return try update(resources ?? RuntimeSpec.Resources())
+            return try update(resources ?? RuntimeSpec.Resources(), deviceProgram: ready)
         } catch {
             // What made it fail is worth telling, not that the tidying failed too.
             try? remove(timeout: 0)
@@ -71,7 +74,9 @@ public struct ContainerCgroup: Sendable {
 
     /// Changes the limits of a running container; what `resources` leaves nil stays.
     /// - Returns: warnings, as from `create`.
-    public func update(_ resources: RuntimeSpec.Resources) throws(CgroupError) -> [String] {
+    public func update(
+        _ resources: RuntimeSpec.Resources, deviceProgram ready: DeviceProgram? = nil
+    ) throws(CgroupError) -> [String] {
         var warnings: [String] = []
         if resources.memory?.checkBeforeUpdate == true { try refuseLimitBelowUsage(resources) }
         for limit in CgroupLimit.table where limit.isWritten {
@@ -93,7 +98,7 @@ public struct ContainerCgroup: Sendable {
             if absentFiles { try absent(limit, &warnings) }
         }
         try writeUnified(resources.unified ?? [:])
-        if let rules = resources.devices { try apply(devices: rules) }
+        if let rules = resources.devices { try apply(devices: rules, ready) }
         return warnings
     }
 
@@ -260,11 +265,11 @@ extension ContainerCgroup {
         }
     }
 
-    private func apply(devices: [RuntimeSpec.DeviceCgroup]) throws(CgroupError) {
+    private func apply(devices: [RuntimeSpec.DeviceCgroup], _ ready: DeviceProgram?) throws(CgroupError) {
         let rules = try DeviceFilter.effective(devices)
         let directory = try openDirectory()
         do throws(CgroupError) {
-            try DeviceFilter.attach(rules, to: directory)
+            try DeviceFilter.attach(rules, to: directory, ready: ready)
         } catch {
             // A host that refuses bpf(2) may still have v1's files.
             guard let legacy = layout.placements[.devices], legacy.version == .v1 else { throw error }

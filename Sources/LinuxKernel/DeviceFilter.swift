@@ -97,7 +97,10 @@ public enum DeviceFilter {
     /// Replaces the device program of the v2 group behind `directory` by one for these rules; none is left where
     /// everything is allowed.
     /// - Throws: `CgroupError` with the errno of bpf(2) where the kernel refuses.
-    static func attach(_ rules: [Rule], to directory: borrowing FileDescriptor) throws(CgroupError) {
+    /// - Parameter ready: a loaded program, used where it is what these rules would become.
+    static func attach(
+        _ rules: [Rule], to directory: borrowing FileDescriptor, ready: DeviceProgram? = nil
+    ) throws(CgroupError) {
         let present = try attachedPrograms(directory)
         if rules.last?.coversEverything == true, rules.last?.allow == true {
             for program in present where clinux_bpf_detach_device(directory.raw, program.raw) != 0 {
@@ -105,7 +108,18 @@ public enum DeviceFilter {
             }
             return
         }
-        try attach(instructions(rules), to: directory, replacing: present)
+        try attach(instructions(rules), to: directory, replacing: present, ready: ready)
+    }
+
+    /// Has the kernel verify and compile a program, which is half a millisecond, before anybody waits for it.
+    public static func load(_ rules: [RuntimeSpec.DeviceCgroup]) throws(CgroupError) -> DeviceProgram {
+        try load(instructions(effective(rules)))
+    }
+
+    private static func load(_ code: [UInt64]) throws(CgroupError) -> DeviceProgram {
+        let program = code.withUnsafeBytes { clinux_bpf_load_device($0.baseAddress, UInt32(code.count), nil, 0) }
+        guard program >= 0 else { throw failure("load a device program") }
+        return DeviceProgram(code, program)
     }
 
     /// Attaches a program that allows everything.
@@ -116,12 +130,11 @@ public enum DeviceFilter {
     }
 
     private static func attach(
-        _ code: [UInt64], to directory: borrowing FileDescriptor, replacing present: [Program]
+        _ code: [UInt64], to directory: borrowing FileDescriptor, replacing present: [Program],
+        ready: DeviceProgram? = nil
     ) throws(CgroupError) {
-        let program = code.withUnsafeBytes { clinux_bpf_load_device($0.baseAddress, UInt32(code.count), nil, 0) }
-        guard program >= 0 else { throw failure("load a device program") }
-        defer { close(program) }
-        guard clinux_bpf_attach_device(directory.raw, program, present.first?.raw ?? -1) == 0 else {
+        let program = if let ready, ready.code == code { ready } else { try load(code) }
+        guard clinux_bpf_attach_device(directory.raw, program.raw, present.first?.raw ?? -1) == 0 else {
             throw failure("attach the device program")
         }
         // One program is ours; more than one only after an update was interrupted.
@@ -183,6 +196,20 @@ public enum DeviceFilter {
         }
         return code + [.set(0, 0), .exit]
     }
+}
+
+/// A device program that the kernel has verified: any number of groups may share it.
+public final class DeviceProgram: Sendable {
+    fileprivate let code: [UInt64]
+    /// Closed on exec, and with the last reference.
+    public let raw: Int32
+
+    fileprivate init(_ code: [UInt64], _ raw: Int32) {
+        self.code = code
+        self.raw = raw
+    }
+
+    deinit { close(raw) }
 }
 
 /// The few eBPF instructions that a device program needs (Documentation/bpf/standardization/instruction-set.rst).

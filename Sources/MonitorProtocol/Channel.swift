@@ -41,6 +41,12 @@ public struct MonitorChannel: ~Copyable, Sendable {
     /// For `epoll_ctl`, `poll` and handing the end to a child. Stays owned by the channel.
     public var rawDescriptor: Int32 { socket.raw }
 
+    /// Whether a packet (or the end) waits to be received.
+    public var hasPacket: Bool {
+        var state = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
+        return poll(&state, 1, 0) > 0
+    }
+
     /// Takes over a connected `SOCK_SEQPACKET` socket.
     public init(adopting socket: consuming FileDescriptor) {
         self.socket = socket

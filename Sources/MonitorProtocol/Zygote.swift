@@ -10,7 +10,7 @@ import Synchronization
 //    descriptor 3 (`MonitorProtocol.inheritedSocket`), /dev/null as 0 and 1, a log as 2, in a new session and through
 //    the same read-only mount as monitors; close `ends.monitor`; keep `ZygoteClient(channel: ends.daemon)`.
 // 2. For a container: write the bundle, make a second pair for its monitor, queue `hello`, `attach` … `start` in the
-//    daemon's end, call `start(bundle:monitorEnd:)` with the other and close that. From there on there is no difference
+//    daemon's end, call `start(bundle:ownNetwork:monitorEnd:)` with the other and close that. From there on there is no difference
 //    to a monitor that was executed: same socket, lock, records. Its stderr is `<bundle>/monitor.log`.
 // 3. When `start` throws, the zygote is gone (or refused): execute `mycontainer-runtime monitor --bundle DIR` instead,
 //    with the same end as descriptor 3, and start a new zygote for later containers.
@@ -23,8 +23,9 @@ import Synchronization
 
 public enum ZygoteRequest: Codable, Sendable {
     /// Asks for the monitor of the container whose bundle is this directory, absolute; its end of the
-    /// ``MonitorChannel`` travels beside it.
-    case monitor(bundle: String)
+    /// ``MonitorChannel`` travels beside it. `ownNetwork`: the container gets a network namespace of its own, of this
+    /// user namespace and with nothing but loopback, which the zygote may have ready.
+    case monitor(bundle: String, ownNetwork: Bool)
     /// Asks for descriptors in the network namespace that is pinned at this path; nil: in a new one, which
     /// `owner` owns, or the zygote's own user namespace.
     case networkNamespace(path: String?, owner: NamespaceOwner?)
@@ -97,12 +98,14 @@ public final class ZygoteClient: Sendable {
     }
 
     /// Starts the monitor of the container whose bundle is `bundle`. Blocks for the length of a fork.
-    /// - Parameter monitorEnd: the monitor's end of its channel; it stays the caller's, who closes it.
+    /// - Parameters:
+    ///   - ownNetwork: whether its configuration asks for a new network namespace, in this user namespace.
+    ///   - monitorEnd: the monitor's end of its channel; it stays the caller's, who closes it.
     /// - Returns: the monitor's pid, for messages only: whether a monitor lives is what its lock says.
     /// - Throws: when the zygote is gone or could not fork; nothing was started then.
-    public func start(bundle: String, monitorEnd: Int32) throws(ChannelError) -> Int32 {
+    public func start(bundle: String, ownNetwork: Bool, monitorEnd: Int32) throws(ChannelError) -> Int32 {
         try turn.withLock { (_) throws(ChannelError) in
-            try channel.send(ZygoteRequest.monitor(bundle: bundle), descriptor: monitorEnd)
+            try channel.send(ZygoteRequest.monitor(bundle: bundle, ownNetwork: ownNetwork), descriptor: monitorEnd)
             switch try channel.receive(ZygoteReply.self).message {
             case .started(let pid): return pid
             case .failed(let failure):

@@ -3,6 +3,30 @@ import Testing
 
 @Suite("Users, capabilities, namespaces and what is hidden")
 struct IsolationTests {
+    @Test("Every container without a network is alone in a network namespace, loopback up, run after run")
+    func networkNamespaces() throws {
+        try withDaemon { daemon in
+            // Started at once, so that some get a namespace that was ready and some one that was not.
+            let look = "readlink /proc/self/ns/net; cat /sys/class/net/lo/flags; ls /sys/class/net"
+            var seen: Set<String> = [try host("readlink", "/proc/self/ns/net")]
+            let names = (1...6).map { "alone\($0)" }
+            for name in names {
+                try daemon.must("run", "-d", "--name", name, "--network", "none", "busybox", "sleep", "1000")
+            }
+            for name in names + names {
+                let words = try daemon.must("exec", name, "sh", "-c", look).split(separator: "\n").map(String.init)
+                #expect(words[1...] == ["0x9", "lo"])
+                seen.insert(words[0])
+            }
+            #expect(seen.count == names.count + 1)
+            try daemon.must("restart", "-t", "0", names[0])
+            let after = try daemon.must("exec", names[0], "readlink", "/proc/self/ns/net")
+            for name in names.dropFirst() {
+                #expect(try daemon.must("exec", name, "readlink", "/proc/self/ns/net") != after)
+            }
+        }
+    }
+
     @Test("Users by name and number, their groups, and the refusal of unknown ones")
     func users() throws {
         try withDaemon { daemon in

@@ -182,7 +182,7 @@ final class TestContainer {
 
     func spawn(_ zygote: ZygoteClient) throws -> pid_t {
         let end = monitorEnd.take()!
-        return try zygote.start(bundle: bundle, monitorEnd: end.raw)
+        return try zygote.start(bundle: bundle, ownNetwork: true, monitorEnd: end.raw)
     }
 
     /// Talks to the monitor over its socket, as a daemon that was started again does.

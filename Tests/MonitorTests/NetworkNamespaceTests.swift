@@ -1,3 +1,4 @@
+import Dispatch
 import FoundationEssentials
 import Glibc
 import LinuxKernel
@@ -51,8 +52,20 @@ struct NetworkNamespaceTests {
         var descriptors: [String]
     }
 
+    /// What the zygote has open once it is back from making the namespace that it keeps ready.
     private func state(_ zygote: TestZygote) throws -> State {
-        State(
+        let folder = "/proc/\(zygote.pid)/fd"
+        let deadline = DispatchTime.now().uptimeNanoseconds + 10_000_000_000
+        while DispatchTime.now().uptimeNanoseconds < deadline {
+            let links = try FileManager.default.contentsOfDirectory(atPath: folder).compactMap {
+                try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")
+            }
+            let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net")
+            let now = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(zygote.pid)/ns/net")
+            if now == own, links.contains(where: { $0.hasPrefix("net:") && $0 != own }) { break }
+            usleep(1000)
+        }
+        return State(
             namespace: try inode("/proc/\(zygote.pid)/ns/net"),
             descriptors: try FileManager.default.contentsOfDirectory(atPath: "/proc/\(zygote.pid)/fd").sorted())
     }

@@ -37,11 +37,12 @@ final class MonitorLauncher: Sendable {
     /// Starts the monitor of the container whose bundle is `bundle`, with `channel` as its connection: a fork of the
     /// zygote where there is one, else a process of its own.
     ///
+    /// - Parameter ownNetwork: whether the bundle asks for a new network namespace in the daemon's user namespace.
     /// - Returns: the pid to reap; nil for a fork of the zygote, which is not this process's child.
-    func start(bundle: String, channel: Int32) throws(EngineError) -> pid_t? {
+    func start(bundle: String, ownNetwork: Bool, channel: Int32) throws(EngineError) -> pid_t? {
         if let zygote = currentZygote() {
             do throws(ChannelError) {
-                _ = try zygote.client.start(bundle: bundle, monitorEnd: channel)
+                _ = try zygote.client.start(bundle: bundle, ownNetwork: ownNetwork, monitorEnd: channel)
                 return nil
             } catch {
                 retire(zygote)

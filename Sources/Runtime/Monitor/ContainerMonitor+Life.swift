@@ -10,6 +10,8 @@ extension ContainerMonitor {
         guard state == .ready, let spec = spec.take() else {
             throw StartFailure(stage: "start", errno: EALREADY, message: "the container was started before")
         }
+        // The container holds what it needs of them by then; its first process closes all that it inherits.
+        defer { supplies = MonitorSupplies() }
         do throws(StartFailure) {
             let cgroup = try makeCgroup(spec.linux?.resources)
             do throws(StartFailure) {
@@ -30,9 +32,11 @@ extension ContainerMonitor {
 
     private func makeCgroup(_ resources: RuntimeSpec.Resources?) throws(StartFailure) -> ContainerCgroup {
         do {
-            let cgroup = try ContainerCgroup(layout: try CgroupLayout.detect(), path: document.cgroupPath)
+            let layout = if let known = supplies.cgroups { known } else { try CgroupLayout.detect() }
+            let cgroup = try ContainerCgroup(layout: layout, path: document.cgroupPath)
             // The daemon has told its client what cannot be enforced here, before it asked for the start.
-            for warning in try cgroup.create(resources) { Monitor.complain(warning) }
+            let warnings = try cgroup.create(resources, deviceProgram: supplies.deviceProgram)
+            for warning in warnings { Monitor.complain(warning) }
             return cgroup
         } catch {
             throw StartFailure(stage: "cgroup", errno: error.errno, message: error.message)
@@ -51,7 +55,8 @@ extension ContainerMonitor {
         startedAt = MonitorClock.realtime()
         var started = try ContainerProcess.start(
             ContainerLaunch(
-                spec: spec, bundle: bundle, overlay: document.overlay, cgroup: handle.placement, stdio: stdio,
+                spec: supplies.joiningNetwork(spec), bundle: bundle, overlay: document.overlay,
+                cgroup: handle.placement, stdio: stdio,
                 seccomp: try seccompFilter(), reaper: document.reaper,
                 identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true,
                 mapsFiles: true))

@@ -39,8 +39,12 @@ final class ContainerMonitor {
     /// Clients of exec processes that have ended, with output still to read.
     var lingering: [AttachedClient] = []
 
-    init(bundle: String, lock: consuming FileDescriptor) throws(StartFailure) {
+    /// Used by the start.
+    var supplies: MonitorSupplies
+
+    init(bundle: String, lock: consuming FileDescriptor, supplies: MonitorSupplies) throws(StartFailure) {
         self.bundle = bundle
+        self.supplies = supplies
         document = try Bundle.decode(LaunchDocument.self, "\(bundle)/\(MonitorProtocol.launchDocumentName)")
         let spec = try Bundle.decode(RuntimeSpec.self, "\(bundle)/config.json")
         guard let process = spec.process else {

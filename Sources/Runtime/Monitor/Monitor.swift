@@ -15,15 +15,21 @@ public enum Monitor {
     private static let lockTime: UInt32 = 10
 
     /// Runs the monitor of the container whose bundle is `bundle` until the container has ended.
-    /// - Parameter socket: the daemon's connection, ``MonitorProtocol/inheritedSocket`` when started by exec.
+    /// - Parameters:
+    ///   - socket: the daemon's connection, ``MonitorProtocol/inheritedSocket`` when started by exec.
+    ///   - supplies: what a zygote had ready.
     /// - Returns: the exit code: 0, or 1 when the container could not be prepared (requests were then refused with the
     ///   reason).
     public static func run(bundle: String, socket: consuming FileDescriptor) -> Int32 {
+        run(bundle: bundle, socket: socket, supplies: MonitorSupplies())
+    }
+
+    static func run(bundle: String, socket: consuming FileDescriptor, supplies: MonitorSupplies) -> Int32 {
         let channel = MonitorChannel(adopting: socket)
         let monitor: ContainerMonitor
         do throws(StartFailure) {
-            try settle(keeping: channel.rawDescriptor)
-            monitor = try ContainerMonitor(bundle: bundle, lock: try takeLock(bundle))
+            try settle(keeping: [channel.rawDescriptor] + supplies.descriptors)
+            monitor = try ContainerMonitor(bundle: bundle, lock: try takeLock(bundle), supplies: supplies)
         } catch {
             complain(error.message)
             refuse(channel, error)
@@ -53,7 +59,7 @@ public enum Monitor {
     }
 
     /// Makes this process independent of who started it.
-    private static func settle(keeping socket: Int32) throws(StartFailure) {
+    private static func settle(keeping descriptors: [Int32]) throws(StartFailure) {
         // A client that goes away is an error of one write, a log past a file size limit one of another. Hangups and
         // interrupts are meant for the daemon. All of this is reset in the container's processes.
         for ignored in [SIGPIPE, SIGXFSZ, SIGHUP, SIGINT, SIGTERM, SIGTTOU] { signal(ignored, SIG_IGN) }
@@ -64,9 +70,13 @@ public enum Monitor {
         ProcessTitle.locate()
         // The daemon may be protected from the OOM killer; its containers and their monitors are not.
         if let score = try? FileDescriptor("/proc/self/oom_score_adj", O_WRONLY) { _ = write(score.raw, "0", 1) }
-        if socket > 3 { _ = clinux_close_range(3, UInt32(socket - 1), 0) }
+        var next: Int32 = 3
+        for kept in descriptors.sorted() {
+            if kept > next { _ = clinux_close_range(UInt32(next), UInt32(kept - 1), 0) }
+            next = kept + 1
+        }
         do {
-            try Process.closeDescriptors(from: socket + 1)
+            try Process.closeDescriptors(from: next)
         } catch {
             throw StartFailure(stage: "monitor", errno: error.errno, message: "cannot close descriptors: \(error)")
         }

@@ -4,8 +4,8 @@ import MonitorProtocol
 
 /// Enters network namespaces for the daemon, whose threads can't, and opens there what it configures them through.
 enum NetworkNamespace {
-    /// A new namespace (which `owner` owns, or this process's user namespace), or the one pinned at `path`. The process is back in its own namespace afterwards, however this
-    /// ends: where the way back fails the process does too, rather than fork monitors into somebody's namespace.
+    /// A new namespace (which `owner` owns, or this process's user namespace), or the one pinned at `path`, and what the
+    /// daemon needs of it.
     static func open(
         _ path: String?, owner: NamespaceOwner? = nil
     ) throws(StartFailure) -> NetworkNamespaceDescriptors {
@@ -15,26 +15,45 @@ enum NetworkNamespace {
         defer { if let owned { close(owned) } }
         let sentence = path.map { "cannot open the network namespace \($0)" } ?? "cannot make a network namespace"
         return try at("network namespace", sentence) { () throws(SystemError) in
-            let own = try FileDescriptor("/proc/self/ns/net", O_RDONLY)
-            if let path {
-                let pinned = try FileDescriptor(path, O_RDONLY)
-                try Process.enter(pinned.raw, .network)
-            } else if let owned {
-                try Process.enter(owned, .network)
-            } else {
-                try Process.unshare(.network)
-            }
-            defer {
-                do throws(SystemError) {
-                    try Process.enter(own.raw, .network)
-                } catch {
-                    Diagnostics.say("the zygote can't return to its network namespace: \(error)")
-                    exit(1)
+            try inside { () throws(SystemError) in
+                if let path {
+                    let pinned = try FileDescriptor(path, O_RDONLY)
+                    try Process.enter(pinned.raw, .network)
+                } else if let owned {
+                    try Process.enter(owned, .network)
+                } else {
+                    try Process.unshare(.network)
                 }
+                if path == nil { try prepare() }
+                return try openDescriptors(namespaceIsNew: path == nil)
             }
-            if path == nil { try prepare() }
-            return try openDescriptors(namespaceIsNew: path == nil)
         }
+    }
+
+    /// A new namespace with nothing but loopback, which is up.
+    static func make() throws(SystemError) -> FileDescriptor {
+        try inside { () throws(SystemError) in
+            try Process.unshare(.network)
+            try NetworkInterface.setUp("lo")
+            return try FileDescriptor("/proc/self/ns/net", O_RDONLY)
+        }
+    }
+
+    /// Runs `body`, which goes to another namespace. The process is back in its own afterwards, however this ends: where
+    /// the way back fails the process does too, rather than fork monitors into somebody's namespace.
+    private static func inside<Result: ~Copyable>(
+        _ body: () throws(SystemError) -> Result
+    ) throws(SystemError) -> Result {
+        let own = try FileDescriptor("/proc/self/ns/net", O_RDONLY)
+        defer {
+            do throws(SystemError) {
+                try Process.enter(own.raw, .network)
+            } catch {
+                Diagnostics.say("the zygote can't return to its network namespace: \(error)")
+                exit(1)
+            }
+        }
+        return try body()
     }
 
     /// Loopback up, with ::1 where there is IPv6; on other interfaces IPv6 is off until somebody wants it, so that they

@@ -23,11 +23,14 @@ public enum Zygote {
         signal(SIGCHLD, SIG_IGN)
         chdir("/")
         warmUp()
+        var supplies = MonitorSupplies.made()
         while true {
             do throws(ChannelError) {
+                // Whoever waits goes first; what is missing is made afterwards.
+                if !channel.hasPacket { supplies.refill() }
                 var packet = try channel.receive(ZygoteRequest.self)
                 switch packet.message {
-                case .monitor(let bundle):
+                case .monitor(let bundle, let ownNetwork):
                     guard let end = packet.takeDescriptor() else {
                         try channel.send(
                             ZygoteReply.failed(
@@ -35,7 +38,8 @@ public enum Zygote {
                                     stage: "zygote", errno: EBADF, message: "the request came without a descriptor")))
                         continue
                     }
-                    try channel.send(fork(bundle, end))
+                    // A namespace is one container's: this one has it, or nobody.
+                    try channel.send(fork(bundle, end, ownNetwork ? supplies.withNetwork() : supplies.withoutNetwork))
                 case .networkNamespace(let path, let owner):
                     try openNetworkNamespace(path, owner, channel)
                 }
@@ -47,7 +51,9 @@ public enum Zygote {
         }
     }
 
-    private static func fork(_ bundle: String, _ end: consuming FileDescriptor) -> ZygoteReply {
+    private static func fork(
+        _ bundle: String, _ end: consuming FileDescriptor, _ supplies: MonitorSupplies
+    ) -> ZygoteReply {
         do throws(SystemError) {
             switch try Process.clone([]) {
             case .child:
@@ -56,7 +62,7 @@ public enum Zygote {
                 signal(SIGCHLD, SIG_DFL)
                 setsid()
                 openLog(bundle)
-                exit(Monitor.run(bundle: bundle, socket: end))
+                exit(Monitor.run(bundle: bundle, socket: end, supplies: supplies))
             case .parent(let pid, let pidfd):
                 _ = consume pidfd
                 return .started(pid: pid)
