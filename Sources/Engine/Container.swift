@@ -24,6 +24,8 @@ final class Container: Sendable {
         var execs: [String: ExecSession] = [:]
         /// The pending automatic restart.
         var restart: Task<Void, Never>?
+        /// A user's `restart` is at its stop.
+        var isRestarted = false
         /// Runs the health checks of the run in progress.
         var healthChecks: Task<Void, Never>?
         var removed = false
@@ -179,6 +181,11 @@ final class Container: Sendable {
         }
         previous?.cancel()
     }
+
+    /// Whether a user's `restart` is ending the run: with `--rm`, the container stays for the next one.
+    var isRestarted: Bool { state.withLock { $0.isRestarted } }
+
+    func setRestarted(_ isRestarted: Bool) { state.withLock { $0.isRestarted = isRestarted } }
 
     // MARK: Health
 

@@ -20,7 +20,12 @@ extension Engine {
         let container = try registry.resolve(id)
         try await perform {
             let signal = try signal.map(Signal.parse)
-            _ = try await self.stop(container, signal: signal, timeout: timeout)
+            do {
+                container.setRestarted(true)
+                // Its end has been dealt with when the stop returns.
+                defer { container.setRestarted(false) }
+                _ = try await self.stop(container, signal: signal, timeout: timeout)
+            }
             try await container.queue.run {
                 container.setRestart(nil)
                 do {

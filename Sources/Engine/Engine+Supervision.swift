@@ -95,6 +95,7 @@ extension Engine {
         var decision: ExitDecision?
         // A short program ends before the answer to its start has been looked at.
         var startIsNews = false
+        let isRestarted = container.isRestarted
         container.update { stored in
             switch stored.status.lifecycle {
             case .starting: startIsNews = true
@@ -116,7 +117,7 @@ extension Engine {
                 return
             }
             stored.status.lifecycle = .exited(exit)
-            decision = stored.hostConfig.autoRemove ? .remove : .stay
+            decision = stored.hostConfig.autoRemove && !isRestarted ? .remove : .stay
         }
         guard let decision else { return }
         leaveNetworks(container)

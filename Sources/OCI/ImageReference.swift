@@ -170,7 +170,7 @@ extension ImageReference {
         }
         for component in path.split(separator: "/", omittingEmptySubsequences: false) where !isComponent(component) {
             if component.contains(where: \.isUppercase) {
-                throw InvalidReference(text: text, reason: "a repository name must be lower case")
+                throw InvalidReference(text: text, reason: "repository name (\(path)) must be lowercase", isPlain: true)
             }
             throw InvalidReference(
                 text: text,
@@ -229,11 +229,16 @@ extension ImageReference {
 public struct InvalidReference: Error, Sendable, CustomStringConvertible {
     public let text: String
     public let reason: String
+    /// Whether the reason names the reference itself, in docker's own words.
+    private let isPlain: Bool
 
-    public init(text: String, reason: String) {
+    public init(text: String, reason: String, isPlain: Bool = false) {
         self.text = text
         self.reason = reason
+        self.isPlain = isPlain
     }
 
-    public var description: String { "invalid reference format: \"\(text.prefix(300))\": \(reason)" }
+    public var description: String {
+        "invalid reference format: " + (isPlain ? "" : "\"\(text.prefix(300))\": ") + reason
+    }
 }

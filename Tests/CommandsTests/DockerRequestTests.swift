@@ -101,7 +101,8 @@ struct DockerRequestTests {
         let words = line.split(separator: " ").map(String.init)
         let theirCode = try DockerClient.run(words, socket: daemon.socketPath)
         let theirs = daemon.takeRequests()
-        let ourCode = CommandLineProgram.main(["-H", "unix://\(daemon.socketPath)"] + words)
+        let ourCode = CommandLineProgram.main(
+            ["--config", DockerClient.home, "-H", "unix://\(daemon.socketPath)"] + words)
         let ours = daemon.takeRequests()
         #expect(ourCode == theirCode)
         #expect(compared(ours, line) == compared(theirs, line))
@@ -198,6 +199,9 @@ enum DockerClient {
         return directories.map { "\($0)/docker" }.first { access($0, X_OK) == 0 }
     }()
 
+    /// A folder that is not there: no user's settings, for either program.
+    static let home = "/tmp/mycontainer-test-no-config"
+
     /// Runs it against a socket, its output thrown away.
     static func run(_ words: [String], socket: String) throws -> Int32 {
         guard let path else { throw CommandFailure("the docker command line is not installed here") }
@@ -207,7 +211,6 @@ enum DockerClient {
         for descriptor: Int32 in 0...2 {
             posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_RDWR, 0)
         }
-        let home = "/tmp/mycontainer-test-no-config"
         let all: [String] = [path, "--config", home, "-H", "unix://\(socket)"] + words
         let arguments = all.map { (word: String) -> UnsafeMutablePointer<CChar>? in strdup(word) }
         let variables = ["HOME=\(home)", "PATH=/usr/bin:/bin"].map { (word: String) -> UnsafeMutablePointer<CChar>? in

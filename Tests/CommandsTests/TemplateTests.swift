@@ -24,7 +24,8 @@ import Testing
             ("{{range $k, $v := .Labels}}{{$k}}{{$v}}{{end}}", "a2z1"),
             ("{{range .Nothing}}x{{else}}none{{end}}", "none"),
             ("{{with .State}}{{.Pid}}{{$.Name}}{{end}}", "42/web"), ("{{with .Nothing}}x{{else}}y{{end}}", "y"),
-            (#"{{index .Labels "z"}}"#, "1"), (#"{{(index (index .Ports "80/tcp") 0).HostPort}}"#, "8080"),
+            (#"{{index .Labels "z"}}{{index .Labels "y"}}"#, "1"),
+            (#"{{(index (index .Ports "80/tcp") 0).HostPort}}"#, "8080"),
             (#"{{index .Args 1}}"#, "b c"), ("{{len .Args}}", "2"), (#"{{join .Args ", "}}"#, "a, b c"),
             (#"{{range split "a:b" ":"}}[{{.}}]{{end}}"#, "[a][b]"), ("{{upper .State.Status}}", "RUNNING"),
             ("{{.State.Status | upper | lower}}", "running"), (#"{{title "hello world"}}"#, "Hello World"),
@@ -39,7 +40,12 @@ import Testing
             (#"{{if and .On (gt .Count 2)}}big{{end}}"#, "big"), ("a{{- /* comment */ -}} b", "ab"),
             ("{{/* comment */}}a {{- .Count -}} b", "a3b"), ("{{$x := .Count}}{{if .On}}{{$x = 9}}{{end}}{{$x}}", "9"),
             ("{{range .Args}}{{if eq . \"b c\"}}{{break}}{{end}}{{.}}{{end}}", "a"), ("{{`raw \\n`}}", "raw \\n"),
-            (#"{{slice .Id 1 3}}"#, "12"), ("{{.ID}}", "0123"), (#"{{"a\tb"}}"#, "a\tb"), ("{{.}}", nil),
+            (#"{{html "<a href='x'>&"}}"#, "&lt;a href=&#39;x&#39;&gt;&amp;"), (#"{{js "a\"<"}}"#, #"a\"\u003C"#),
+            (#"{{urlquery "a b/c"}}"#, "a+b%2Fc"), (#"{{print 1 2 "x" "y" 3}}"#, "1 2xy3"),
+            (#"{{define "t"}}<{{.}}>{{end}}{{template "t" .Count}}{{template "t" .On}}"#, "<3><true>"),
+            (#"{{block "t" .State}}{{.Pid}}{{end}}"#, "42"), (#"{{printf "%T %T" .Name .On}}"#, "string bool"),
+            (#"{{slice .Id 1 3}}"#, "12"), ("{{.ID}}", "0123"), (#"{{"a\tb"}}"#, "a\tb"),
+            ("{{.}}", nil),
         ] as [(String, String?)])
     func evaluates(_ source: String, _ expected: String?) throws {
         let text = try Template(source).execute(Self.value)
@@ -47,15 +53,28 @@ import Testing
     }
 
     @Test(arguments: [
-        ("{{.Foo}}", #"template: :1: executing "" at <.Foo>: map has no entry for key "Foo""#),
-        ("{{.Nothing.X}}", #"template: :1: executing "" at <.Nothing.X>: nil pointer evaluating .X"#),
+        ("{{.Foo}}", #"template: :1:2: executing "" at <.Foo>: map has no entry for key "Foo""#),
+        ("x\n {{.State.Foo}}", #"template: :2:9: executing "" at <.State.Foo>: map has no entry for key "Foo""#),
+        ("{{.Nothing.X}}", #"template: :1:10: executing "" at <.Nothing.X>: nil pointer evaluating .X"#),
+        ("{{.Count.X}}", #"template: :1:8: executing "" at <.Count.X>: can't evaluate field X in type int"#),
+        (
+            #"{{define "t"}}{{.X}}{{end}}{{template "t" .State}}"#,
+            #"template: t:1:16: executing "t" at <.X>: map has no entry for key "X""#
+        ), (#"{{template "u"}}"#, #"template: :1:11: executing "" at <{{template "u"}}>: template "u" not defined"#),
+        (#"{{define "t"}}{{template "t"}}{{end}}{{template "t"}}"#, "template: exceeded maximum template depth (500)"),
+        ("{{nil}}", #"template: :1:2: executing "" at <nil>: nil is not a command"#),
         ("{{foo}}", #"template: :1: function "foo" not defined"#), ("{{", "template: :1: unclosed action"),
         ("{{if .On}}", "template: :1: unexpected EOF"), ("{{end}}", "template: :1: unexpected {{end}}"),
-        ("{{index .Args 7}}", "error calling index: index out of range: 7"),
-        ("{{join .Args}}", "wrong number of args for join: want 2 got 1"),
-        (#"{{eq .Count "x"}}"#, "error calling eq: incompatible types for comparison"),
-        ("{{$x}}", #"undefined variable "$x""#), ("{{\"abc}}", "template: :1: unclosed action"),
-        ("{{.Id 1}}", "can't give argument to non-function <.Id>"),
+        (
+            "{{index .Args 7}}",
+            #"template: :1:2: executing "" at <index .Args 7>: error calling index: index out of range: 7"#
+        ),
+        ("{{join .Args}}", #"template: :1:2: executing "" at <join>: wrong number of args for join: want 2 got 1"#),
+        (
+            #"{{eq .Count "x"}}"#,
+            #"template: :1:2: executing "" at <eq .Count "x">: error calling eq: incompatible types for comparison"#
+        ), ("{{$x}}", #"undefined variable "$x""#), ("{{\"abc}}", "template: :1: unclosed action"),
+        ("{{.Id 1}}", #"template: :1:2: executing "" at <.Id>: can't give argument to non-function .Id"#),
     ])
     func refuses(_ source: String, _ message: String) {
         #expect(throws: TemplateError(message)) { try Template(source).execute(Self.value) }

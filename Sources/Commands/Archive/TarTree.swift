@@ -24,7 +24,7 @@ struct TarPacker {
             header.kind = .directory
             if !header.name.hasSuffix("/") { header.name += "/" }
             try send(header.blocks)
-            for child in try children(path) { try add("\(path)/\(child)", as: header.name + child) }
+            for child in try directoryEntries(path) { try add("\(path)/\(child)", as: header.name + child) }
         case S_IFLNK:
             header.kind = .symbolicLink(to: try linkTarget(path))
             try send(header.blocks)
@@ -66,19 +66,6 @@ struct TarPacker {
             left -= Int64(count)
         }
         try send(TarHeader.padding(size))
-    }
-
-    private func children(_ path: String) throws(CommandFailure) -> [String] {
-        guard let directory = opendir(path) else { throw CommandFailure("open \(path): \(goReason(errno))") }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names.sorted()
     }
 
     private func linkTarget(_ path: String) throws(CommandFailure) -> String {

@@ -57,12 +57,45 @@ struct Invocation: Sendable {
     let command: Command
     /// How the user wrote the verb: `container run` or `run`.
     let spelling: String
+    /// The user's own settings, nil where they can't be read.
+    let settings: ClientConfiguration?
 
     var operands: [String] { arguments.operands }
     subscript<Value>(flag: Flag<Value>) -> Value { arguments[flag] }
 
     /// The daemon that this call talks to; nothing is sent yet.
-    func engine() throws -> EngineClient { EngineClient(host: try global.host(), debug: global.debug) }
+    func engine() throws -> EngineClient {
+        EngineClient(host: try global.host(settings), debug: global.debug, headers: settings?.headers ?? [])
+    }
+
+    /// What `--format` says, else what the user's settings have for this list under `setting`. A list of names alone
+    /// (`--quiet`) follows the flag only.
+    func format(_ setting: String? = nil, quiet: Bool = false) -> String {
+        let given = self[ListFormat.format]
+        guard given.isEmpty, !quiet, let setting else { return given }
+        return settings?.text(setting) ?? ""
+    }
+
+    /// A moment that a flag names, as the API takes it; nil where it is not given.
+    ///
+    /// - Parameter named: whether an error names the flag, as docker's `logs` does and its `events` does not.
+    func timestamp(_ flag: Flag<String>, now: Nanoseconds, named: Bool = false) throws(CommandFailure) -> String? {
+        let word = self[flag]
+        if word.isEmpty { return nil }
+        do {
+            return try apiTimestamp(word, now: now)
+        } catch {
+            throw CommandFailure((named ? "invalid value for \(quoted(flag.option.name)): " : "") + error.reason)
+        }
+    }
+
+    /// The keys that detach: the flag's, else the user's own; empty for the default.
+    func detachKeys() throws(CommandFailure) -> String {
+        let given = self[DetachKeys.flag]
+        let keys = given.isEmpty ? settings?.detachKeys ?? "" : given
+        try DetachKeys.check(keys)
+        return keys
+    }
 }
 
 /// A failure that a command reports: a sentence on standard error and an exit code.
@@ -71,9 +104,12 @@ struct CommandFailure: Error {
     let message: String?
     /// Nil for the command's own `failureCode`.
     let exitCode: Int32?
+    /// Whether it is about one of the objects that a command is given: the others go on.
+    let isAboutObject: Bool
 
-    init(_ message: String?, exitCode: Int32? = nil) {
+    init(_ message: String?, exitCode: Int32? = nil, isAboutObject: Bool = false) {
         self.message = message
         self.exitCode = exitCode
+        self.isAboutObject = isAboutObject
     }
 }

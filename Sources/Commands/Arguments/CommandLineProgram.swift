@@ -46,7 +46,11 @@ public enum CommandLineProgram {
         }
         var spelling = first
         if let group = CommandTable.groups.first(where: { $0.name == first }) {
-            guard let second = rest.popFirst(), second != "--help", second != "-h" else {
+            guard let second = rest.popFirst() else {
+                complain(trimmed(Help.group(group)))
+                return 0
+            }
+            if second == "--help" || second == "-h" {
                 output(Help.group(group))
                 return 0
             }
@@ -62,7 +66,7 @@ public enum CommandLineProgram {
         guard let command = CommandTable.command(spelling) else {
             let (group, verb) = cut(spelling, " ")
             let path = verb == nil ? name : "\(name) \(group)"
-            let usage = verb == nil ? "" : "Usage:  \(path) COMMAND\n\n"
+            let usage = verb == nil ? "" : "Usage:  \(path)\n\n"
             complain(
                 "\(name): unknown command: \(name) \(spelling)\n\n\(usage)Run '\(path) --help' for more information")
             return 1
@@ -87,11 +91,13 @@ public enum CommandLineProgram {
             return 0
         }
         if let refusal = command.operands.refusal(of: arguments.operands.count, command: path) {
-            let verb = refusal.contains("requires") ? "See" : "Run"
+            // docker's own words.
+            let verb = if case .atLeast = command.operands { "See" } else { "Run" }
             complain("\(name): \(refusal)\n\n\(usage)\n\n\(verb) '\(path) --help' for more information")
             return 1
         }
-        let invocation = Invocation(arguments: arguments, global: global, command: command, spelling: spelling)
+        let invocation = Invocation(
+            arguments: arguments, global: global, command: command, spelling: spelling, settings: global.settings)
         do {
             return try command.run(invocation)
         } catch let error as CommandFailure {

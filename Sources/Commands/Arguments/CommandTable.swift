@@ -19,6 +19,7 @@ enum CommandTable {
 
     static let groups = [
         CommandGroup(name: "container", summary: "Manage containers"),
+        CommandGroup(name: "context", summary: "Manage contexts"),
         CommandGroup(name: "image", summary: "Manage images"),
         CommandGroup(name: "network", summary: "Manage networks"),
         CommandGroup(name: "system", summary: "Manage mycontainer"),
@@ -67,6 +68,18 @@ enum CommandTable {
         Entry("import", "image import", make: ImportCommand.command),
         Entry("image inspect", make: InspectCommand.image),
         Entry("image prune", make: PruneCommands.images),
+
+        Entry("context create", make: ContextCommands.create),
+        Entry("context export", make: ContextCommands.export),
+        Entry("context import", make: ContextCommands.importing),
+        Entry("context inspect", make: ContextCommands.inspect),
+        Entry("context ls", "context list", make: ContextCommands.list),
+        Entry("context rm", "context remove", make: ContextCommands.remove),
+        Entry("context show", make: ContextCommands.show),
+        Entry("context update", make: ContextCommands.update),
+        Entry("context use", make: ContextCommands.use),
+        Entry("login", make: LoginCommands.login),
+        Entry("logout", make: LoginCommands.logout),
 
         Entry("network connect", make: NetworkCommands.connect),
         Entry("network create", make: NetworkCommands.create),

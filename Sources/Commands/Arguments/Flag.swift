@@ -165,6 +165,8 @@ enum Completion: Sendable, Equatable {
     /// Live names, asked from the daemon.
     case containers, runningContainers, stoppedContainers, pausedContainers
     case images, volumes, networks
+    /// The user's contexts.
+    case contexts
     /// The verbs of this command line, for `help`.
     case commands
 }

@@ -19,16 +19,32 @@ struct DaemonError: Error, CustomStringConvertible {
 final class EngineClient {
     let host: Host
     private let debug: Bool
+    /// Header fields that the user's settings add to every request.
+    private let headers: [(name: String, value: String)]
     private var version = APIVersion.newest
     private var idle: HTTPConnection?
 
-    init(host: Host, debug: Bool) {
+    init(host: Host, debug: Bool, headers: [(name: String, value: String)] = []) {
         self.host = host
         self.debug = debug
+        self.headers = headers
     }
 
     /// A request's query, in order; parameters without a value are left out.
-    typealias Query = KeyValuePairs<String, String?>
+    struct Query: ExpressibleByDictionaryLiteral {
+        private(set) var parameters: [(name: String, value: String)] = []
+
+        init(dictionaryLiteral elements: (String, String?)...) {
+            for (name, value) in elements { if let value { parameters.append((name, value)) } }
+        }
+
+        /// The query with one parameter more for each value.
+        func adding(_ name: String, _ values: [String]) -> Query {
+            var copy = self
+            copy.parameters += values.map { (name, $0) }
+            return copy
+        }
+    }
 
     // MARK: Calls
 
@@ -60,9 +76,13 @@ final class EngineClient {
     }
 
     /// Sends a request and returns when the head of the answer has come; the body is read piece by piece.
-    func stream(_ method: HTTPMethod, _ path: String, _ query: Query = [:], body: [UInt8]? = nil) throws -> Answer {
+    ///
+    /// - Parameter credentials: for the registry that the daemon is to talk to (`X-Registry-Auth`).
+    func stream(
+        _ method: HTTPMethod, _ path: String, _ query: Query = [:], body: [UInt8]? = nil, credentials: String? = nil
+    ) throws -> Answer {
         try negotiated { connection in
-            try send(connection, method, path, query, body: body)
+            try send(connection, method, path, query, body: body, credentials: credentials)
             return try connection.receiveHead()
         }
     }
@@ -77,7 +97,8 @@ final class EngineClient {
         // The body can't be sent twice, so the version is settled before.
         try call(.GET, "/version")
         return try negotiated { connection in
-            let headers: HTTPHeaders = ["Content-Type": contentType, "Transfer-Encoding": "chunked"]
+            var headers = HTTPHeaders(self.headers)
+            headers.add(contentsOf: [("Content-Type", contentType), ("Transfer-Encoding", "chunked")])
             try connection.sendHead(method, target(path, query), headers)
             try produce { try connection.sendBody($0) }
             try connection.endRequest()
@@ -154,9 +175,10 @@ final class EngineClient {
 
     private func send(
         _ connection: HTTPConnection, _ method: HTTPMethod, _ path: String, _ query: Query, body: [UInt8]?,
-        upgrade: Bool = false
+        upgrade: Bool = false, credentials: String? = nil
     ) throws {
-        var headers = HTTPHeaders()
+        var headers = HTTPHeaders(self.headers)
+        if let credentials { headers.add(name: "X-Registry-Auth", value: credentials) }
         if upgrade {
             headers.add(name: "Connection", value: "Upgrade")
             headers.add(name: "Upgrade", value: "tcp")
@@ -175,7 +197,7 @@ final class EngineClient {
     }
 
     private func target(_ path: String, _ query: Query) -> String {
-        let parameters = query.compactMap { name, value in value.map { "\(name)=\(percentEncoded($0))" } }
+        let parameters = query.parameters.map { "\($0.name)=\(percentEncoded($0.value))" }
         return "/v\(version)\(path)" + (parameters.isEmpty ? "" : "?" + parameters.joined(separator: "&"))
     }
 

@@ -9,14 +9,24 @@ struct ContainerCreation {
     ).completed(by: .words(["always", "missing", "never"]))
     static let quiet = Flag.toggle("quiet", short: "q", "Suppress the pull output")
     static let platform = Flag.string("platform", "Set platform if server is multi-platform capable")
-    static let contentTrust = Flag.toggle("disable-content-trust", "Skip image verification", initially: true).hidden
-    static let options = [pull.option, quiet.option, platform.option, contentTrust.option]
+    static let contentTrust = Flag.toggle("disable-content-trust", "Skip image verification", initially: true)
+    static let useSocket = Flag.toggle(
+        "use-api-socket", "Bind mount the daemon's API socket and the credentials it needs")
+    static let options = [pull.option, quiet.option, platform.option, contentTrust.option, useSocket.option]
 
     let engine: EngineClient
-    let arguments: ParsedArguments
+    let invocation: Invocation
+    private var arguments: ParsedArguments { invocation.arguments }
+
+    init(engine: EngineClient, invocation: Invocation) {
+        self.engine = engine
+        self.invocation = invocation
+    }
 
     /// - Returns: the new container's id.
     func create(_ request: ContainerCreateRequest) throws -> String {
+        var request = request
+        let credentials = try arguments[Self.useSocket] ? shareSocket(&request) : []
         let cidfile = try IDFile(request.hostConfig?.containerIDFile ?? "")
         let image = request.config.image
         let reference: ImageReference?
@@ -32,8 +42,8 @@ struct ContainerCreation {
             let answer: OrderedJSON
             do {
                 answer = try send(body)
-            } catch let error as DaemonError where isMissingImage(error) && arguments[Self.pull] == "missing" {
-                guard let reference else { throw error }
+            } catch let error as DaemonError where error.isNotFound && arguments[Self.pull] == "missing" {
+                guard let reference, Self.isAboutImage(error) else { throw error }
                 // Nothing but the container's id goes to standard output.
                 if !arguments[Self.quiet] { complain("Unable to find image '\(reference.familiar)' locally") }
                 try pull(image)
@@ -42,6 +52,7 @@ struct ContainerCreation {
             for warning in answer["Warnings"].elements { complain("WARNING: \(warning.string ?? "")") }
             let id = answer["Id"].string ?? ""
             try cidfile.write(id)
+            if !credentials.isEmpty { try hand(credentials, to: id) }
             return id
         } catch {
             cidfile.discard()
@@ -49,8 +60,53 @@ struct ContainerCreation {
         }
     }
 
-    private func isMissingImage(_ error: DaemonError) -> Bool {
-        error.isNotFound && error.message.lowercased().contains("no such image")
+    /// Where a container with `--use-api-socket` finds the user's credentials.
+    private static let sharedConfiguration = "/run/secrets/docker"
+
+    /// Mounts the daemon's socket where a docker client in the container looks for it.
+    ///
+    /// - Returns: the credentials to hand over; none where the container's environment names its own.
+    private func shareSocket(_ request: inout ContainerCreateRequest) throws(CommandFailure) -> [Credentials] {
+        let socket = Mount {
+            $0.type = "bind"
+            $0.source = engine.host.path
+            $0.target = "/var/run/docker.sock"
+            $0.bindOptions = Mount.BindOptions()
+        }
+        let mounts = (request.hostConfig?.mounts ?? []) + [socket]
+        request.hostConfig?.mounts = mounts
+        let variables = request.config.env ?? []
+        guard let settings = invocation.settings, !variables.contains(where: { $0.hasPrefix("DOCKER_CONFIG=") }) else {
+            return []
+        }
+        let found = try CredentialStore(settings).all()
+        if !found.isEmpty { request.config.env = variables + ["DOCKER_CONFIG=\(Self.sharedConfiguration)"] }
+        return found
+    }
+
+    /// Puts a `config.json` with the credentials into the container.
+    private func hand(_ credentials: [Credentials], to id: String) throws {
+        let entries = credentials.map { ($0.serverAddress, $0.entry) }
+        let document = OrderedJSON.object(JSONObject([("auths", .object(JSONObject(entries)))]))
+        let content = Array(document.text(indentation: "\t").utf8)
+        let name = String((Self.sharedConfiguration + "/config.json").dropFirst())
+        let header = TarHeader(name: name, kind: .file, mode: 0o600, size: Int64(content.count))
+        let answer = try engine.upload(.PUT, "/containers/\(id)/archive", ["path": "/"]) { send in
+            // The folders above it.
+            var path = ""
+            for part in Self.sharedConfiguration.split(separator: "/") {
+                path += part + "/"
+                try send(TarHeader(name: path, kind: .directory, mode: 0o755).blocks)
+            }
+            try send(header.blocks + content + TarHeader.padding(header.size) + [UInt8](repeating: 0, count: 1024))
+        }
+        _ = try answer.rest()
+    }
+
+    /// Whether the image is missing, wholly or for the platform asked for; a network or a volume may be, too.
+    private static func isAboutImage(_ error: DaemonError) -> Bool {
+        let message = error.message.lowercased()
+        return message.contains("no such image") || message.contains("image with reference")
     }
 
     private func send(_ body: [UInt8]) throws -> OrderedJSON {
@@ -63,7 +119,8 @@ struct ContainerCreation {
 
     private func pull(_ image: String) throws {
         let progress = PullProgress(descriptor: arguments[Self.quiet] ? nil : STDERR_FILENO)
-        try PullCommand.pull(image, platform: arguments[Self.platform], engine, progress)
+        try PullCommand.pull(
+            image, platform: arguments[Self.platform], engine, progress, settings: invocation.settings)
     }
 
     static func checkPullPolicy(_ arguments: ParsedArguments) throws(CommandFailure) {

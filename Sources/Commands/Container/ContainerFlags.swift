@@ -68,7 +68,7 @@ enum ContainerFlags {
     ).completed(by: .words(["host", "auto", "keep-id"]))
     static let uidMap = Flag.list("uidmap", "UID mapping of the user namespace (container:host:size)")
     static let gidMap = Flag.list("gidmap", "GID mapping of the user namespace (container:host:size)")
-    static let isolation = Flag.string("isolation", "Container isolation technology").hidden
+    static let isolation = Flag.string("isolation", "Container isolation technology")
     static let runtime = Flag.string("runtime", "Runtime to use for this container")
     static let device = Flag<[DeviceArgument]>(
         "device", type: "list", "Add a host device to the container", initial: []

@@ -3,10 +3,11 @@ import EngineAPI
 /// Turns the words of `run` or `create` into the document that the API takes. It is compared with what the `docker`
 /// command line sends for the same words (Tests/CommandsTests/DockerRequestTests.swift).
 struct ContainerRequest {
-    private let arguments: ParsedArguments
+    private let invocation: Invocation
+    private var arguments: ParsedArguments { invocation.arguments }
     private typealias Flags = ContainerFlags
 
-    init(_ arguments: ParsedArguments) { self.arguments = arguments }
+    init(_ invocation: Invocation) { self.invocation = invocation }
 
     /// - Throws: `CommandFailure` for values that don't fit together, and for files that can't be read.
     func document() throws(CommandFailure) -> ContainerCreateRequest {
@@ -52,21 +53,17 @@ struct ContainerRequest {
         config.healthcheck = try healthcheck()
         var environment: [String] = []
         for path in arguments[Flags.envFile] {
-            do {
-                environment += try readKeyValueFile(path, inherit: Commands.environment)
-            } catch {
-                throw CommandFailure("--env-file: \(error.message ?? "")")
-            }
+            environment += try readKeyValueFile(path, inherit: Commands.environment)
         }
         environment += arguments[Flags.env]
+        if let settings = invocation.settings {
+            environment += settings.proxyVariables(
+                host: try invocation.global.host(settings), given: arguments[Flags.env])
+        }
         config.env = environment.isEmpty ? nil : environment
         var labels: [String] = []
         for path in arguments[Flags.labelFile] {
-            do {
-                labels += try readKeyValueFile(path, inherit: { _ in nil })
-            } catch {
-                throw CommandFailure("--label-file: \(error.message ?? "")")
-            }
+            labels += try readKeyValueFile(path, inherit: { _ in nil })
         }
         config.labels = dictionary(labels + arguments[Flags.label])
         let action = arguments[Flags.healthOnFailure]
@@ -222,7 +219,7 @@ struct ContainerRequest {
             var (name, value) = cut(option, "=")
             if value == nil && name != "no-new-privileges" { (name, value) = cut(option, ":") }
             if (value ?? "").isEmpty && name != "no-new-privileges" {
-                throw CommandFailure("invalid --security-opt: \(quoted(option))")
+                throw CommandFailure("Invalid --security-opt: \(quoted(option))")
             }
             if option == "systempaths=unconfined" {
                 host.maskedPaths = []

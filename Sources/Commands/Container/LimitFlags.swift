@@ -29,6 +29,7 @@ enum LimitFlags {
         }
         value = number
     }
+    static let kernelMemory = Flag.bytes("kernel-memory", "Kernel memory limit (no kernel has one any more)")
     static let pidsLimit = Flag.optionalInteger("pids-limit", "Tune container pids limit (set -1 for unlimited)")
 
     static let networkRateIn = rate("network-rate-in", "Limit what each network interface receives")
@@ -74,7 +75,8 @@ enum LimitFlags {
     ]
     static let options: [Option] =
         updatable + [
-            swappiness.option, oomKillDisable.option, weightDevice.option, readBytes.option, writeBytes.option,
+            swappiness.option, oomKillDisable.option, kernelMemory.option, weightDevice.option, readBytes.option,
+            writeBytes.option,
             readOperations.option, writeOperations.option,
         ]
 
@@ -112,6 +114,7 @@ enum LimitFlags {
         var resources = changes(arguments)
         resources.memorySwappiness = swappiness
         resources.oomKillDisable = arguments[oomKillDisable]
+        resources.kernelMemory = arguments[kernelMemory]
         resources.pidsLimit = arguments[pidsLimit] ?? 0
         resources.blkioWeightDevice = arguments[weightDevice]
         resources.blkioDeviceReadBps = arguments[readBytes]

@@ -89,6 +89,13 @@ extension OrderedJSON {
         return String(decoding: bytes, as: UTF8.self)
     }
 
+    /// Compact JSON in which `<`, `>` and `&` are escaped, as Go writes it where it may end up in a page.
+    var textForPages: String {
+        text.unicodeScalars.map { scalar in
+            ["<", ">", "&"].contains(scalar) ? "\\u00" + String(scalar.value, radix: 16) : String(Character(scalar))
+        }.joined()
+    }
+
     /// JSON on several lines, as Go's `json.MarshalIndent` lays it out.
     func text(indentation: String) -> String {
         var bytes: [UInt8] = []

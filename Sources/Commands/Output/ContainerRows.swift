@@ -7,7 +7,11 @@ enum ContainerRows {
             "Size": "SIZE", "Labels": "LABELS", "Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES",
             "Networks": "NETWORKS", "Platform": "PLATFORM",
         ],
-        columns: ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"], quietField: "ID")
+        columns: ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"], quietField: "ID",
+        raw: [
+            ("container_id", "ID"), ("image", "Image"), ("command", "Command"), ("created_at", "CreatedAt"),
+            ("state", "State"), ("status", "Status"), ("names", "Names"), ("labels", "Labels"), ("ports", "Ports"),
+        ])
 
     static func row(_ container: OrderedJSON, truncates: Bool, showsWholeSize: Bool = true, now: Nanoseconds)
         -> ListRow
@@ -44,8 +48,8 @@ enum ContainerRows {
                 "Mounts": mountNames.joined(separator: ","),
                 "LocalVolumes": "\(mounts.count { $0["Driver"].string == "local" })",
                 "Networks": container["NetworkSettings"]["Networks"].members.map(\.key).sorted().joined(separator: ","),
-                "Platform": platform(container["ImageManifestDescriptor"]["platform"]),
-            ], methods: ListRow.labelMethod { labels })
+            ], others: ["Platform": container["ImageManifestDescriptor"]["platform"]],
+            methods: ListRow.labelMethod { labels })
     }
 
     private static func image(_ container: OrderedJSON, truncates: Bool) -> String {
@@ -54,12 +58,6 @@ enum ContainerRows {
         // The image's name was taken away: what is left is its id.
         if truncates, image.hasPrefix("sha256:") || image == container["ImageID"].string { return shortID(image) }
         return image
-    }
-
-    private static func platform(_ platform: OrderedJSON) -> String {
-        guard let system = platform["os"].string else { return "" }
-        return [system, platform["architecture"].string ?? "", platform["variant"].string ?? ""]
-            .filter { !$0.isEmpty }.joined(separator: "/")
     }
 
     /// The ports as docker shows them, neighbours joined to ranges: `0.0.0.0:80-81->80-81/tcp, 90/tcp`.

@@ -10,7 +10,9 @@ enum ImageRows {
                 "Containers": "CONTAINERS", "SharedSize": "SHARED SIZE", "UniqueSize": "UNIQUE SIZE",
             ],
             columns: ["Repository", "Tag"] + (showsDigests ? ["Digest"] : []) + ["ID", "CreatedSince", "Size"],
-            quietField: "ID")
+            quietField: "ID",
+            raw: [("repository", "Repository"), ("tag", "Tag")] + (showsDigests ? [("digest", "Digest")] : [])
+                + [("image_id", "ID"), ("created_at", "CreatedAt"), ("virtual_size", "Size")])
     }
 
     static func rows(_ image: OrderedJSON, truncates: Bool, showsDigests: Bool, now: Nanoseconds) -> [ListRow] {

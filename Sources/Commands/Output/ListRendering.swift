@@ -14,6 +14,8 @@ struct ListKind: Sendable {
     let columns: [String]
     /// The field that `--quiet` prints.
     let quietField: String
+    /// What `--format raw` prints: names and fields, where the kind has that form.
+    var raw: [(name: String, field: String)] = []
 }
 
 /// One row: its fields in the order of their names (as `--format json` prints them), and fields that are called with
@@ -22,8 +24,9 @@ struct ListRow: Sendable {
     let fields: JSONObject
     var methods: [String: Template.Method] = [:]
 
-    init(_ fields: [String: String], methods: [String: Template.Method] = [:]) {
-        self.fields = JSONObject(fields.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
+    init(_ fields: [String: String], others: [String: OrderedJSON] = [:], methods: [String: Template.Method] = [:]) {
+        let members = fields.mapValues(OrderedJSON.string).merging(others) { $1 }
+        self.fields = JSONObject(members.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
         self.methods = methods
     }
 
@@ -58,11 +61,13 @@ extension ListKind {
             let columns = columns + extraColumns
             let cells = rows.map { row in columns.map { row.fields[$0]?.string ?? "" } }
             return tableText([columns.map { headers[$0] ?? $0.uppercased() }] + cells)
-        case "json":
-            return rows.map { OrderedJSON.object($0.fields).text + "\n" }.joined()
-        case "raw" where !quiet:
+        case "json", "{{json .}}":
+            return rows.map { OrderedJSON.object($0.fields).textForPages + "\n" }.joined()
+        case "raw" where !raw.isEmpty:
+            if quiet { return rows.map { "\(raw[0].name): \($0.fields[quietField]?.string ?? "")\n" }.joined() }
+            let lines = raw + extraColumns.map { ($0.lowercased(), $0) }
             return rows.map { row in
-                columns.map { "\($0.lowercased()): \(row.fields[$0]?.string ?? "")\n" }.joined() + "\n"
+                lines.map { trimmed("\($0.name): \(row.fields[$0.field]?.string ?? "")") + "\n" }.joined() + "\n"
             }.joined()
         default: return try render(rows, template: format)
         }
@@ -78,7 +83,7 @@ extension ListKind {
         do {
             template = try Template(trimmed(source))
         } catch {
-            throw CommandFailure("template parsing error: \(error.message)")
+            throw CommandFailure("failed to parse template: \(error.message)")
         }
         do {
             var lines: [String] = []
@@ -95,5 +100,24 @@ extension ListKind {
         } catch {
             throw CommandFailure("failed to execute template: \(error.message)")
         }
+    }
+}
+
+/// Prints what a template makes of one document.
+///
+/// - Parameter name: of the template, as errors have it.
+/// - Throws: `CommandFailure` with docker's exit codes: 64 for a template that can't be parsed, 1 for one that fails.
+func output(_ document: OrderedJSON, template: String, name: String) throws(CommandFailure) {
+    let parsed: Template
+    do {
+        parsed = try Template(template)
+    } catch {
+        throw CommandFailure("template parsing error: \(error.message)", exitCode: 64)
+    }
+    do {
+        output(try parsed.execute(document, name: name) + "\n")
+    } catch {
+        output("\n")
+        throw CommandFailure(error.message)
     }
 }

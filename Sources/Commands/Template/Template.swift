@@ -1,24 +1,28 @@
 /// A Go template as docker's `--format` takes it, evaluated over JSON.
 struct Template: Sendable {
     private let nodes: [TemplateNode]
+    private let named: [String: [TemplateNode]]
 
     /// What can be called on the value itself with arguments, for example `.Label "name"`.
     typealias Method = @Sendable ([OrderedJSON]) throws(TemplateError) -> OrderedJSON
 
-    init(_ source: String) throws(TemplateError) { nodes = try TemplateParser.parse(source) }
+    init(_ source: String) throws(TemplateError) { (nodes, named) = try TemplateParser.parse(source) }
 
     /// The text that the template makes of `value`.
     ///
     /// A member that the value lacks is an error where it would be printed, as with docker, and false in a condition,
     /// so that `{{if .State.Health}}` works for members that are only sometimes there.
-    func execute(_ value: OrderedJSON, methods: [String: Method] = [:]) throws(TemplateError) -> String {
-        var evaluation = Evaluation(root: value, methods: methods)
+    ///
+    /// - Parameter name: of the template, as errors have it.
+    func execute(_ value: OrderedJSON, name: String = "", methods: [String: Method] = [:]) throws(TemplateError)
+        -> String
+    {
+        var evaluation = Evaluation(root: value, name: name, methods: methods, named: named)
         _ = try evaluation.run(nodes, dot: value)
         return evaluation.output
     }
 
-    /// The names of the top-level fields that the template mentions, in order of appearance: the table header of
-    /// `table {{.ID}}\t{{.Names}}`.
+    /// The names of the top-level fields that the template mentions.
     var fieldNames: Set<String> {
         var names: Set<String> = []
         func visit(_ pipeline: Pipeline) {
@@ -35,26 +39,35 @@ struct Template: Sendable {
                     visit(pipeline)
                     visit(then)
                     visit(otherwise)
+                case .call(_, let pipeline, _): if let pipeline { visit(pipeline) }
                 case .text, .leaveLoop, .nextRound: break
                 }
             }
         }
         visit(nodes)
+        named.values.forEach(visit)
         return names
     }
 }
 
 private struct Evaluation {
     let root: OrderedJSON
+    /// The name of the template that is being run.
+    private var name: String
     let methods: [String: Template.Method]
+    private let named: [String: [TemplateNode]]
+    /// How deep templates call each other.
+    private var depth = 0
     var output = ""
     private var variables: [(name: String, value: OrderedJSON)]
     /// Above zero while a condition is evaluated, where a missing member is false.
     private var conditions = 0
 
-    init(root: OrderedJSON, methods: [String: Template.Method]) {
+    init(root: OrderedJSON, name: String, methods: [String: Template.Method], named: [String: [TemplateNode]]) {
         self.root = root
+        self.name = name
         self.methods = methods
+        self.named = named
         variables = [("$", root)]
     }
 
@@ -72,11 +85,34 @@ private struct Evaluation {
                 let flow = try branch(kind, pipeline, then, otherwise, dot)
                 variables.removeLast(variables.count - depth)
                 if flow != .on { return flow }
+            case .call(let name, let pipeline, let place): try call(name, pipeline, place, dot)
             case .leaveLoop: return .leaveLoop
             case .nextRound: return .nextRound
             }
         }
         return .on
+    }
+
+    /// Runs a named template: of what is outside it sees nothing but its value.
+    private mutating func call(_ template: String, _ pipeline: Pipeline?, _ place: String, _ dot: OrderedJSON)
+        throws(TemplateError)
+    {
+        guard let nodes = named[template] else {
+            throw failure(place, "{{template \(quoted(template))}}", "template \(quoted(template)) not defined")
+        }
+        let value = try pipeline.map { pipeline throws(TemplateError) in try evaluate(pipeline, dot) } ?? .null
+        let outer = (name, variables)
+        depth += 1
+        // Each level is a few frames of this process's own stack.
+        if depth > 500 { throw TemplateError("template: exceeded maximum template depth (500)") }
+        (name, variables) = (template, [("$", value)])
+        _ = try run(nodes, dot: value)
+        (name, variables) = outer
+        depth -= 1
+    }
+
+    private func failure(_ place: String, _ shown: String, _ reason: String) -> TemplateError {
+        TemplateError("template: \(name):\(place): executing \(quoted(name)) at <\(shown)>: \(reason)")
     }
 
     private mutating func branch(
@@ -141,11 +177,23 @@ private struct Evaluation {
     {
         let first = command[0]
         if case .function(let name) = first.base {
-            return try call(name, command.dropFirst(), piped, dot)
+            do {
+                return try call(name, command.dropFirst(), piped, dot)
+            } catch {
+                // An operand's own error says where it is.
+                if error.message.hasPrefix("template: ") { throw error }
+                let isCall = error.message.hasPrefix("error calling")
+                let shown = isCall ? command.map(spelling).joined(separator: " ") : name
+                throw failure(first.place, shown, error.message)
+            }
         }
-        if command.count == 1 && piped == nil { return try evaluate(first, dot) }
+        if command.count == 1 && piped == nil {
+            if case .literal(.null) = first.base { throw failure(first.place, "nil", "nil is not a command") }
+            return try evaluate(first, dot)
+        }
         guard case .dot = first.base, first.fields.count == 1, let method = methods[first.fields[0]] else {
-            throw TemplateError("can't give argument to non-function <\(spelling(first))>")
+            throw failure(
+                first.place, spelling(first), "can't give argument to non-function \(spelling(first))")
         }
         var arguments: [OrderedJSON] = []
         for operand in command.dropFirst() { arguments.append(try evaluate(operand, dot)) }
@@ -177,7 +225,12 @@ private struct Evaluation {
         case .dot: value = dot
         case .literal(let literal): value = literal
         case .pipeline(let pipeline): value = try evaluate(pipeline, dot)
-        case .function(let name): value = try TemplateFunctions.call(name, [])
+        case .function(let name):
+            do {
+                value = try TemplateFunctions.call(name, [])
+            } catch {
+                throw failure(operand.place, name, error.message)
+            }
         case .variable(let name):
             guard let found = variables.last(where: { $0.name == name }) else {
                 throw TemplateError("undefined variable \(quoted(name))")
@@ -187,23 +240,20 @@ private struct Evaluation {
         for field in operand.fields {
             switch value {
             case .object(let object):
-                if let member = object[field] ?? object[Self.memberName(field)] {
+                if let member = object[field] ?? object[Self.memberName(field)] ?? Self.lowered(field, object) {
                     value = member
                 } else if conditions > 0 {
                     value = .null
                 } else {
-                    throw TemplateError(
-                        "template: :1: executing \"\" at <\(spelling(operand))>: map has no entry for key "
-                            + quoted(field))
+                    throw failure(operand.place, spelling(operand), "map has no entry for key \(quoted(field))")
                 }
             case .null:
                 if conditions > 0 { return .null }
-                throw TemplateError(
-                    "template: :1: executing \"\" at <\(spelling(operand))>: nil pointer evaluating .\(field)")
+                throw failure(operand.place, spelling(operand), "nil pointer evaluating .\(field)")
             default:
-                throw TemplateError(
-                    "template: :1: executing \"\" at <\(spelling(operand))>: can't evaluate field \(field) in "
-                        + TemplateFunctions.print(value))
+                throw failure(
+                    operand.place, spelling(operand),
+                    "can't evaluate field \(field) in type \(TemplateFunctions.typeName(value))")
             }
         }
         return value
@@ -217,6 +267,12 @@ private struct Evaluation {
             return field[..<range.lowerBound] + word + field[range.upperBound...]
         }
         return field
+    }
+
+    /// Older members have names in lower case, which Go's structs have not: `{{.Status}}` of an event is `status`.
+    private static func lowered(_ field: String, _ object: JSONObject) -> OrderedJSON? {
+        let name = field.lowercased()
+        return object.members.first { $0.key == name }?.value
     }
 
     private func spelling(_ operand: Operand) -> String {

@@ -3,7 +3,7 @@ enum TemplateFunctions {
     static let names: Set<String> = [
         "json", "split", "join", "title", "lower", "upper", "pad", "padlen", "truncate",
         "print", "printf", "println", "len", "index", "slice", "urlquery",
-        "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not",
+        "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "html", "js", "call",
     ]
 
     static func call(_ name: String, _ arguments: [OrderedJSON]) throws(TemplateError) -> OrderedJSON {
@@ -57,10 +57,19 @@ enum TemplateFunctions {
         case "truncate":
             try expect(2)
             return .string(String(try text(0).prefix(max(0, try number(1)))))
-        case "print": return .string(arguments.map(print).joined(separator: " "))
+        case "print": return .string(printed(arguments))
         case "println": return .string(arguments.map(print).joined(separator: " ") + "\n")
         case "printf": return .string(try format(arguments))
-        case "urlquery": return .string(percentEncoded(arguments.map(print).joined()))
+        case "urlquery":
+            let text = percentEncoded(printed(arguments))
+            return .string(text.split(separator: "%20", omittingEmptySubsequences: false).joined(separator: "+"))
+        case "html": return .string(printed(arguments).map { htmlEscapes[$0] ?? String($0) }.joined())
+        case "js": return .string(printed(arguments).unicodeScalars.map(escapedForScript).joined())
+        case "call":
+            guard let value = arguments.first else {
+                throw TemplateError("wrong number of args for call: want at least 1 got 0")
+            }
+            throw TemplateError("error calling call: non-function value of type \(typeName(value))")
         case "len":
             try expect(1)
             return .integer(Int64(try length(arguments[0])))
@@ -118,6 +127,30 @@ enum TemplateFunctions {
         }
     }
 
+    /// Operands side by side, with a space between two that are both no strings (Go's `fmt.Sprint`).
+    private static func printed(_ arguments: [OrderedJSON]) -> String {
+        var result = ""
+        for (index, argument) in arguments.enumerated() {
+            if index > 0 && argument.string == nil && arguments[index - 1].string == nil { result += " " }
+            result += print(argument)
+        }
+        return result
+    }
+
+    private static let htmlEscapes: [Character: String] = [
+        "&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&#34;", "'": "&#39;", "\0": "\u{FFFD}",
+    ]
+
+    private static func escapedForScript(_ scalar: Unicode.Scalar) -> String {
+        switch scalar {
+        case "\\", "'", "\"": "\\\(scalar)"
+        case "<", ">", "&", "=": "\\u00" + String(scalar.value, radix: 16, uppercase: true)
+        case _ where scalar.value < 0x20:
+            "\\u00" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16, uppercase: true)
+        default: String(Character(scalar))
+        }
+    }
+
     /// Splits at every occurrence of `separator`; into characters where it is empty.
     static func split(_ text: String, _ separator: String) -> [String] {
         if separator.isEmpty { return text.map { String($0) } }
@@ -148,7 +181,10 @@ enum TemplateFunctions {
         guard var value = arguments.first else { throw TemplateError("error calling index: no value") }
         for key in arguments.dropFirst() {
             switch (value, key) {
-            case (.object(let object), .string(let name)): value = object[name] ?? .null
+            case (.object(let object), .string(let name)):
+                // A map of strings, such as labels, has an empty one for what it lacks.
+                let isOfStrings = object.members.allSatisfy { $0.value.string != nil }
+                value = object[name] ?? (isOfStrings ? .string("") : .null)
             case (.array(let elements), .integer(let position)):
                 guard elements.indices.contains(Int(position)) else {
                     throw TemplateError("error calling index: index out of range: \(position)")
@@ -271,6 +307,7 @@ enum TemplateFunctions {
             return "[" + elements.map { quoted($0.string ?? print($0)) }.joined(separator: " ") + "]"
         case ("x", .string(let text)):
             return text.utf8.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        case ("T", _): return typeName(value)
         case ("t", .bool(let flag)): return flag ? "true" : "false"
         case ("f", _) where value.double != nil:
             return plus + fixed(value.double ?? 0, decimals: precision ?? 6)
@@ -280,11 +317,11 @@ enum TemplateFunctions {
         }
     }
 
-    private static func typeName(_ value: OrderedJSON) -> String {
+    static func typeName(_ value: OrderedJSON) -> String {
         switch value {
         case .null: "<nil>"
         case .bool: "bool"
-        case .integer: "int64"
+        case .integer: "int"
         case .number: "float64"
         case .string: "string"
         case .array: "[]interface {}"

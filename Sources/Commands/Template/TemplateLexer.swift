@@ -11,19 +11,25 @@ enum TemplateToken: Equatable {
     case action([ActionToken])
 }
 
-enum ActionToken: Equatable {
-    /// A name without a dot: a function, a keyword or a literal such as `true`.
-    case word(String)
-    /// `.Name`; `precededBySpace` tells `.A .B` (two operands) from `.A.B` (a chain).
-    case field(String, precededBySpace: Bool)
-    case dot
-    case variable(String)
-    case string(String)
-    case number(String)
-    case open
-    /// A closing parenthesis.
-    case close
-    case pipe, declare, assign, comma
+/// A token of an action, and where it is: `line:column`, the column counted from zero as Go does.
+struct ActionToken: Equatable {
+    let kind: Kind
+    let place: String
+
+    enum Kind: Equatable {
+        /// A name without a dot: a function, a keyword or a literal such as `true`.
+        case word(String)
+        /// `.Name`; `precededBySpace` tells `.A .B` (two operands) from `.A.B` (a chain).
+        case field(String, precededBySpace: Bool)
+        case dot
+        case variable(String)
+        case string(String)
+        case number(String)
+        case open
+        /// A closing parenthesis.
+        case close
+        case pipe, declare, assign, comma
+    }
 }
 
 /// Splits a template into its text and its actions, with `{{-` and `-}}` trimming and `{{/* */}}` left out.
@@ -85,38 +91,45 @@ private func actionEnd(_ source: Substring) -> Substring.Index? {
 private func actionTokens(_ source: Substring) throws(TemplateError) -> [ActionToken] {
     var tokens: [ActionToken] = []
     var rest = source
+    func place(_ index: Substring.Index) -> String {
+        let before = source.base[..<index]
+        let line = before.split(separator: "\n", omittingEmptySubsequences: false)
+        return "\(line.count):\(line.last?.utf8.count ?? 0)"
+    }
     var precededBySpace = true
     func isWordPart(_ character: Character) -> Bool { character.isLetter || character.isNumber || character == "_" }
     while let character = rest.first {
         let hadSpace = precededBySpace
         precededBySpace = false
+        let start = rest.startIndex
+        func add(_ kind: ActionToken.Kind) { tokens.append(ActionToken(kind: kind, place: place(start))) }
         switch character {
         case _ where character.isWhitespace:
             precededBySpace = true
             rest = rest.dropFirst()
-        case "(": tokens.append(.open); rest = rest.dropFirst()
-        case ")": tokens.append(.close); rest = rest.dropFirst()
-        case "|": tokens.append(.pipe); rest = rest.dropFirst()
-        case ",": tokens.append(.comma); rest = rest.dropFirst()
-        case "=": tokens.append(.assign); rest = rest.dropFirst()
-        case ":" where rest.dropFirst().first == "=": tokens.append(.declare); rest = rest.dropFirst(2)
+        case "(": add(.open); rest = rest.dropFirst()
+        case ")": add(.close); rest = rest.dropFirst()
+        case "|": add(.pipe); rest = rest.dropFirst()
+        case ",": add(.comma); rest = rest.dropFirst()
+        case "=": add(.assign); rest = rest.dropFirst()
+        case ":" where rest.dropFirst().first == "=": add(.declare); rest = rest.dropFirst(2)
         case "\"", "`", "'":
-            tokens.append(try literal(&rest, character))
+            add(try literal(&rest, character))
         case ".":
             let name = rest.dropFirst().prefix(while: isWordPart)
             rest = rest.dropFirst(1 + name.count)
-            tokens.append(name.isEmpty ? .dot : .field(String(name), precededBySpace: hadSpace))
+            add(name.isEmpty ? .dot : .field(String(name), precededBySpace: hadSpace))
         case "$":
             let name = rest.dropFirst().prefix(while: isWordPart)
             rest = rest.dropFirst(1 + name.count)
-            tokens.append(.variable("$" + name))
+            add(.variable("$" + name))
         case "0"..."9", "-", "+":
             let number = rest.dropFirst().prefix { isWordPart($0) || $0 == "." }
-            tokens.append(.number(String(character) + number))
+            add(.number(String(character) + number))
             rest = rest.dropFirst(1 + number.count)
         case _ where isWordPart(character):
             let word = rest.prefix(while: isWordPart)
-            tokens.append(.word(String(word)))
+            add(.word(String(word)))
             rest = rest.dropFirst(word.count)
         default:
             throw TemplateError("template: :1: unexpected \"\(character)\" in operand")
@@ -126,7 +139,7 @@ private func actionTokens(_ source: Substring) throws(TemplateError) -> [ActionT
 }
 
 /// A quoted, raw or character literal at the start of `rest`.
-private func literal(_ rest: inout Substring, _ quote: Character) throws(TemplateError) -> ActionToken {
+private func literal(_ rest: inout Substring, _ quote: Character) throws(TemplateError) -> ActionToken.Kind {
     rest = rest.dropFirst()
     var text = ""
     while let character = rest.popFirst() {

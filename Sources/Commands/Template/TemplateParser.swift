@@ -5,6 +5,8 @@ indirect enum TemplateNode: Sendable {
     case branch(Branch, Pipeline, then: [TemplateNode], otherwise: [TemplateNode])
     case leaveLoop
     case nextRound
+    /// `{{template "name" pipeline}}`
+    case call(name: String, Pipeline?, place: String)
 
     enum Branch: Sendable { case `if`, with, range }
 }
@@ -28,18 +30,25 @@ struct Operand: Sendable {
     }
     let base: Base
     var fields: [String] = []
+    /// Where an error about it is said to be: its first token, or the first field of a chain.
+    var place: String
 }
 
 /// Builds the tree; recursive descent over what the lexer found.
 struct TemplateParser {
     private var tokens: ArraySlice<TemplateToken>
     private var loops = 0
+    /// What `{{define}}` and `{{block}}` named.
+    private var named: [String: [TemplateNode]] = [:]
 
-    static func parse(_ source: String) throws(TemplateError) -> [TemplateNode] {
-        var parser = TemplateParser(tokens: try templateTokens(source)[...])
+    private init(_ tokens: [TemplateToken]) { self.tokens = tokens[...] }
+
+    static func parse(_ source: String) throws(TemplateError) -> (main: [TemplateNode], named: [String: [TemplateNode]])
+    {
+        var parser = TemplateParser(try templateTokens(source))
         let (nodes, end) = try parser.nodes()
         if let end { throw TemplateError("template: :1: unexpected {{\(end.keyword)}}") }
-        return nodes
+        return (nodes, parser.named)
     }
 
     /// What closed a list of nodes.
@@ -56,7 +65,7 @@ struct TemplateParser {
                 if case .text(let text) = token { result.append(.text(text)) }
                 continue
             }
-            guard case .word(let keyword)? = action.first else {
+            guard case .word(let keyword)? = action.first?.kind else {
                 result.append(.action(try pipeline(action[...])))
                 continue
             }
@@ -67,12 +76,33 @@ struct TemplateParser {
             case "break", "continue":
                 if loops == 0 { throw TemplateError("template: :1: {{\(keyword)}} outside {{range}}") }
                 result.append(keyword == "break" ? .leaveLoop : .nextRound)
-            case "define", "template", "block":
-                throw TemplateError("template: :1: {{\(keyword)}} has no use in --format and is not supported")
+            case "define", "block", "template":
+                if let node = try named(keyword, action.dropFirst()) { result.append(node) }
             default: result.append(.action(try pipeline(action[...])))
             }
         }
         return (result, nil)
+    }
+
+    /// `{{define "x"}}…{{end}}`, `{{template "x" .}}`, and `{{block "x" .}}…{{end}}`, which is both.
+    private mutating func named(_ keyword: String, _ action: ArraySlice<ActionToken>) throws(TemplateError)
+        -> TemplateNode?
+    {
+        guard let first = action.first, case .string(let name) = first.kind else {
+            throw TemplateError(
+                "template: :1: unexpected \(action.first.map { "\($0.kind)" } ?? "end") in \(keyword) clause")
+        }
+        let rest = action.dropFirst()
+        if keyword != "template" {
+            let outer = loops
+            loops = 0
+            let (body, end) = try nodes()
+            loops = outer
+            guard case .end? = end else { throw TemplateError("template: :1: unexpected EOF") }
+            named[name] = body
+            if keyword == "define" { return nil }
+        }
+        return .call(name: name, rest.isEmpty ? nil : try pipeline(rest), place: first.place)
     }
 
     private mutating func branch(_ keyword: String, _ condition: ArraySlice<ActionToken>) throws(TemplateError)
@@ -88,7 +118,7 @@ struct TemplateParser {
         case nil: throw TemplateError("template: :1: unexpected EOF")
         case .end: return .branch(kind, pipeline, then: then, otherwise: [])
         case .else(let rest):
-            if case .word(let next)? = rest.first, next == "if" || next == "with" {
+            if case .word(let next)? = rest.first?.kind, next == "if" || next == "with" {
                 // `{{else if}}` shares the `{{end}}` of the outer one.
                 let inner = try branch(next, rest.dropFirst())
                 return .branch(kind, pipeline, then: then, otherwise: [inner])
@@ -102,7 +132,7 @@ struct TemplateParser {
     private func pipeline(_ tokens: ArraySlice<ActionToken>) throws(TemplateError) -> Pipeline {
         var rest = tokens
         let result = try pipeline(&rest)
-        if let token = rest.first { throw TemplateError("template: :1: unexpected \(token) in a command") }
+        if let token = rest.first { throw TemplateError("template: :1: unexpected \(token.kind) in a command") }
         return result
     }
 
@@ -113,7 +143,7 @@ struct TemplateParser {
             let command = try command(&rest)
             if command.isEmpty { throw TemplateError("template: :1: missing value for command") }
             result.commands.append(command)
-            if rest.first != .pipe { return result }
+            if rest.first?.kind != .pipe { return result }
             rest = rest.dropFirst()
         }
     }
@@ -122,16 +152,16 @@ struct TemplateParser {
     private func declaration(_ rest: inout ArraySlice<ActionToken>, _ pipeline: inout Pipeline) {
         var scan = rest
         var names: [String] = []
-        while case .variable(let name)? = scan.first {
+        while case .variable(let name)? = scan.first?.kind {
             names.append(name)
             scan = scan.dropFirst()
-            if scan.first == .comma {
+            if scan.first?.kind == .comma {
                 scan = scan.dropFirst()
                 continue
             }
-            if scan.first == .declare || scan.first == .assign {
+            if scan.first?.kind == .declare || scan.first?.kind == .assign {
                 pipeline.variables = names
-                pipeline.assigns = scan.first == .assign
+                pipeline.assigns = scan.first?.kind == .assign
                 rest = scan.dropFirst()
             }
             return
@@ -141,32 +171,39 @@ struct TemplateParser {
     private func command(_ rest: inout ArraySlice<ActionToken>) throws(TemplateError) -> [Operand] {
         var operands: [Operand] = []
         while let token = rest.first {
-            switch token {
+            func add(_ base: Operand.Base, _ fields: [String] = []) {
+                operands.append(Operand(base: base, fields: fields, place: token.place))
+            }
+            switch token.kind {
             case .pipe, .close: return operands
-            case .dot: operands.append(Operand(base: .dot))
+            case .dot: add(.dot)
             case .field(let name, let precededBySpace):
                 if !precededBySpace, !operands.isEmpty {
-                    operands[operands.count - 1].fields.append(name)
+                    // The error is about the first field of a chain.
+                    let last = operands.count - 1
+                    let begun = if case .dot = operands[last].base { 1 } else { 0 }
+                    if operands[last].fields.count == begun { operands[last].place = token.place }
+                    operands[last].fields.append(name)
                 } else {
-                    operands.append(Operand(base: .dot, fields: [name]))
+                    add(.dot, [name])
                 }
-            case .variable(let name): operands.append(Operand(base: .variable(name)))
-            case .string(let text): operands.append(Operand(base: .literal(.string(text))))
-            case .number(let text): operands.append(Operand(base: .literal(try number(text))))
-            case .word("true"): operands.append(Operand(base: .literal(.bool(true))))
-            case .word("false"): operands.append(Operand(base: .literal(.bool(false))))
-            case .word("nil"): operands.append(Operand(base: .literal(.null)))
+            case .variable(let name): add(.variable(name))
+            case .string(let text): add(.literal(.string(text)))
+            case .number(let text): add(.literal(try number(text)))
+            case .word("true"): add(.literal(.bool(true)))
+            case .word("false"): add(.literal(.bool(false)))
+            case .word("nil"): add(.literal(.null))
             case .word(let name):
                 if !TemplateFunctions.names.contains(name) {
                     throw TemplateError("template: :1: function \(quoted(name)) not defined")
                 }
-                operands.append(Operand(base: .function(name)))
+                add(.function(name))
             case .open:
                 rest = rest.dropFirst()
                 let inner = try pipeline(&rest)
-                if rest.first != .close { throw TemplateError("template: :1: unclosed left paren") }
-                operands.append(Operand(base: .pipeline(inner)))
-            case .declare, .assign, .comma: throw TemplateError("template: :1: unexpected \(token) in operand")
+                if rest.first?.kind != .close { throw TemplateError("template: :1: unclosed left paren") }
+                add(.pipeline(inner))
+            case .declare, .assign, .comma: throw TemplateError("template: :1: unexpected \(token.kind) in operand")
             }
             rest = rest.dropFirst()
         }

@@ -18,6 +18,37 @@ enum Terminal {
     }
 }
 
+extension Terminal {
+    /// Reads a line that is not shown while it is typed.
+    ///
+    /// - Throws: `CommandFailure` when a signal ends it; the terminal shows what is typed again.
+    static func readSecret(_ descriptor: Int32) throws(CommandFailure) -> String {
+        var saved = termios()
+        guard tcgetattr(descriptor, &saved) == 0 else {
+            throw CommandFailure("cannot read the terminal's mode: \(goReason(errno))")
+        }
+        let signals = try SignalDescriptor([SIGHUP, SIGINT, SIGQUIT, SIGTERM])
+        var silent = saved
+        silent.c_lflag &= ~tcflag_t(ECHO)
+        tcsetattr(descriptor, TCSANOW, &silent)
+        defer { tcsetattr(descriptor, TCSANOW, &saved) }
+        var line: [UInt8] = []
+        var byte: UInt8 = 0
+        while true {
+            var polled = [
+                pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),
+            ]
+            if poll(&polled, 2, -1) < 0 && errno == EINTR { continue }
+            if let signal = signals.pending().first { throw CommandFailure(nil, exitCode: 128 + signal) }
+            let count = read(descriptor, &byte, 1)
+            if count < 0 && (errno == EINTR || errno == EAGAIN) { continue }
+            if count <= 0 || byte == 10 { return String(decoding: line, as: UTF8.self) }
+            line.append(byte)
+        }
+    }
+}
+
 /// Keeps a terminal in raw mode while it lives, and gives it back as it was.
 final class RawTerminal {
     private let descriptor: Int32

@@ -116,6 +116,7 @@ private func validate(_ mount: Mount) throws(InvalidValue) {
         throw InvalidValue("cannot mix '\(prefix)-*' options with mount type '\(mount.type)'")
     }
     if mount.type.isEmpty { throw InvalidValue("type is required") }
+    if mount.target.isEmpty { throw InvalidValue("target is required") }
     guard let bind = mount.bindOptions else { return }
     for (isSet, name) in [(bind.readOnlyNonRecursive, "writable"), (bind.readOnlyForceRecursive, "readonly")]
     where isSet && !mount.readOnly {

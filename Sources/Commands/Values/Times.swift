@@ -26,9 +26,7 @@ func apiTimestamp(_ word: String, now: Nanoseconds) throws(InvalidValue) -> Stri
     let isNumber = !word.isEmpty && word.utf8.allSatisfy { (48...57).contains($0) || $0 == UInt8(ascii: ".") }
     if isNumber { return word }
     guard let time = Timestamp.parse(word) ?? parseLocalTime(word) else {
-        throw InvalidValue(
-            "\(quoted(word)) is not a time: give one such as 2006-01-02T15:04:05Z, seconds since 1970, "
-                + "or how long ago (10m)")
+        throw InvalidValue("failed to parse value as time or duration: \(quoted(word))")
     }
     return decimalSeconds(time)
 }

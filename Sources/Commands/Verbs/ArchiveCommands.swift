@@ -5,17 +5,23 @@ import OCI
 enum SaveCommand {
     private static let target = Flag.string("output", short: "o", "Write to a file, instead of STDOUT").completed(
         by: .files)
+    private static let platforms = Flag.list(
+        "platform", type: "strings",
+        "Save only the given platform(s). Formatted as a comma-separated list of "
+            + "\"os[/arch[/variant]]\" (e.g., \"linux/amd64,linux/arm64/v8\")")
 
     static var command: Command {
         Command(
             spellings: ["save", "image save"],
             summary: "Save one or more images to a tar archive (streamed to STDOUT by default)",
-            usage: "[OPTIONS] IMAGE [IMAGE...]", options: [target.option], operands: .atLeast(1), completion: .images
+            usage: "[OPTIONS] IMAGE [IMAGE...]", options: [target.option, platforms.option], operands: .atLeast(1),
+            completion: .images
         ) { invocation in
             let path = invocation[target]
             try refuseTerminal(path, "save")
-            let names = invocation.operands.map { "names=\(percentEncoded($0))" }.joined(separator: "&")
-            let answer = try invocation.engine().stream(.GET, "/images/get?\(names)")
+            let query = ([:] as EngineClient.Query).adding("names", invocation.operands)
+                .adding("platform", try HistoryCommand.platformDocuments(invocation[platforms]))
+            let answer = try invocation.engine().stream(.GET, "/images/get", query)
             try write(answer, to: path)
             return 0
         }
@@ -27,11 +33,15 @@ enum LoadCommand {
     private static let input = Flag.string("input", short: "i", "Read from tar archive file, instead of STDIN")
         .completed(by: .files)
     private static let quiet = Flag.toggle("quiet", short: "q", "Suppress the load output")
+    private static let platforms = Flag.list(
+        "platform", type: "strings",
+        "Load only the given platform(s). Formatted as a comma-separated list of "
+            + "\"os[/arch[/variant]]\" (e.g., \"linux/amd64,linux/arm64/v8\")")
 
     static var command: Command {
         Command(
             spellings: ["load", "image load"], summary: "Load an image from a tar archive or STDIN", usage: "[OPTIONS]",
-            options: [input.option, quiet.option], operands: .none
+            options: [input.option, platforms.option, quiet.option], operands: .none
         ) { invocation in
             let path = invocation[input]
             if path.isEmpty && Terminal.isTerminal(STDIN_FILENO) {
@@ -39,9 +49,9 @@ enum LoadCommand {
             }
             let source = try FileSource(path)
             let isQuiet = invocation[quiet] || !Terminal.isTerminal(STDOUT_FILENO)
-            let answer = try invocation.engine().upload(.POST, "/images/load", ["quiet": isQuiet ? "1" : "0"]) {
-                try source.send($0)
-            }
+            let query = (["quiet": isQuiet ? "1" : "0"] as EngineClient.Query)
+                .adding("platform", try HistoryCommand.platformDocuments(invocation[platforms]))
+            let answer = try invocation.engine().upload(.POST, "/images/load", query) { try source.send($0) }
             let progress = PullProgress(descriptor: STDOUT_FILENO)
             try answer.eachDocument { try progress.show($0) }
             return 0

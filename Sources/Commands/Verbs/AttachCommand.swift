@@ -11,8 +11,7 @@ enum AttachCommand {
             usage: "[OPTIONS] CONTAINER", options: [noInput.option, signalProxy.option, DetachKeys.flag.option],
             operands: .exactly(1), completion: .runningContainers
         ) { invocation in
-            let keys = invocation[DetachKeys.flag]
-            try DetachKeys.check(keys)
+            let keys = try invocation.detachKeys()
             let engine = try invocation.engine()
             let container = try engine.json(.GET, "/containers/\(pathPart(invocation.operands[0]))/json")
             let id = container["Id"].string ?? invocation.operands[0]

@@ -153,12 +153,16 @@ struct Completer {
         matching(options.filter { !$0.isHidden }.map { "--\($0.name)" } + ["--help"]).sorted()
     }
 
+    private func engine() throws -> EngineClient {
+        EngineClient(host: try global.host(try? global.configuration()), debug: false)
+    }
+
     private func matching(_ words: [String]) -> [String] { words.filter { $0.hasPrefix(current) } }
 
     private func values(_ completion: Completion, typed: String? = nil) -> [String] {
         let prefix = typed ?? current
         func named(_ query: EngineClient.Query) -> [String] {
-            let list = try? EngineClient(host: global.host(), debug: false).json(.GET, "/containers/json", query)
+            let list = try? engine().json(.GET, "/containers/json", query)
             return (list?.elements ?? []).flatMap { container in
                 container["Names"].elements.compactMap { $0.string.map { String($0.drop { $0 == "/" }) } }
             }.filter { !$0.contains("/") }
@@ -175,14 +179,16 @@ struct Completer {
             found = named(["all": "1", "filters": #"{"status":{"created":true,"exited":true}}"#])
         case .pausedContainers: found = named(["filters": #"{"status":{"paused":true}}"#])
         case .images:
-            let list = try? EngineClient(host: global.host(), debug: false).json(.GET, "/images/json")
+            let list = try? engine().json(.GET, "/images/json")
             found = (list?.elements ?? []).flatMap { $0["RepoTags"].elements.compactMap(\.string) }
         case .volumes:
-            let list = try? EngineClient(host: global.host(), debug: false).json(.GET, "/volumes")
+            let list = try? engine().json(.GET, "/volumes")
             found = (list?["Volumes"].elements ?? []).compactMap { $0["Name"].string }
         case .networks:
-            let list = try? EngineClient(host: global.host(), debug: false).json(.GET, "/networks")
+            let list = try? engine().json(.GET, "/networks")
             found = (list?.elements ?? []).compactMap { $0["Name"].string }
+        case .contexts:
+            found = ((try? global.contexts(global.configuration()).all()) ?? []).map(\.name)
         case .commands: found = verbs
         }
         return found.filter { $0.hasPrefix(prefix) }

@@ -14,7 +14,7 @@ enum CopyCommand {
             spellings: ["cp", "container cp"],
             summary: "Copy files/folders between a container and the local filesystem",
             usage:
-                "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n        mycontainer cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+                "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tmycontainer cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
             details: "Use '-' as the source to read a tar archive from standard input and extract it to a directory "
                 + "in a container, or as the destination to write an archive of the container's files to standard "
                 + "output. A source that ends in '/.' stands for the content of the directory.",
@@ -90,8 +90,12 @@ enum CopyCommand {
         if isDirectory { return (target, nil) }
         if exists && source.isDirectory { throw CommandFailure("cannot copy directory") }
         if exists && target.hasSuffix("/") { throw CommandFailure("not a directory: \(target)") }
-        if !exists && target.hasSuffix("/") && !source.isDirectory { throw CommandFailure("no such directory") }
         let whole = absolutePath(target)
+        var above = stat()
+        if !exists && (stat(parent(whole), &above) != 0 || above.st_mode & S_IFMT != S_IFDIR) {
+            throw CommandFailure("invalid output path: directory \(quoted(parent(whole))) does not exist")
+        }
+        if !exists && target.hasSuffix("/") && !source.isDirectory { throw CommandFailure("no such directory") }
         if content {
             // The content of a directory becomes the content of a new one.
             if mkdir(whole, 0o755) != 0 { throw CommandFailure("mkdir \(whole): \(goReason(errno))") }

@@ -10,13 +10,13 @@ enum CreateCommand {
             let request = try {
                 do {
                     try ContainerCreation.checkPullPolicy(invocation.arguments)
-                    return try ContainerRequest(invocation.arguments).document()
+                    return try ContainerRequest(invocation).document()
                 } catch let error as CommandFailure {
                     throw CommandFailure(RunCommand.withHelp(error.message ?? "", invocation), exitCode: 125)
                 }
             }()
             let engine = try invocation.engine()
-            output(try ContainerCreation(engine: engine, arguments: invocation.arguments).create(request) + "\n")
+            output(try ContainerCreation(engine: engine, invocation: invocation).create(request) + "\n")
             return 0
         }
     }

@@ -10,13 +10,20 @@ enum DiskUsageCommand {
 
     static var command: Command {
         Command(
-            spellings: ["system df"], summary: "Show disk usage", usage: "[OPTIONS]",
+            spellings: ["system df"], summary: "Show mycontainer disk usage", usage: "[OPTIONS]",
             options: [ListFormat.format.option, verbose.option], operands: .none
         ) { invocation in
             let usage = try invocation.engine().json(.GET, "/system/df")
             let format = invocation[ListFormat.format]
-            if invocation[verbose] && format.isEmpty {
+            if invocation[verbose] && (format.isEmpty || format == "table") {
                 output(try details(usage))
+            } else if invocation[verbose] {
+                let document = document(usage)
+                if format == "json" {
+                    output(document.textForPages + "\n")
+                } else {
+                    try output(document, template: format, name: "")
+                }
             } else {
                 output(try kind.render(rows(usage), format: format, quiet: false))
             }
@@ -61,10 +68,28 @@ enum DiskUsageCommand {
         ]
     }
 
+    /// What `-v` shows, for templates and as JSON: nothing is cut.
+    private static func document(_ usage: OrderedJSON) -> OrderedJSON {
+        let now = now()
+        func objects(_ rows: [ListRow]) -> OrderedJSON { .array(rows.map { .object($0.fields) }) }
+        let images = usage["Images"].elements.compactMap {
+            ImageRows.rows($0, truncates: false, showsDigests: false, now: now).first
+        }
+        let containers = usage["Containers"].elements.map {
+            ContainerRows.row($0, truncates: false, showsWholeSize: false, now: now)
+        }
+        return .object(
+            JSONObject([
+                ("Images", objects(images)), ("Containers", objects(containers)),
+                ("Volumes", objects(usage["Volumes"].elements.map(VolumeCommands.row))), ("BuildCache", .array([])),
+            ]))
+    }
+
     private static func details(_ usage: OrderedJSON) throws -> String {
         let now = now()
-        let images = usage["Images"].elements.flatMap {
-            ImageRows.rows($0, truncates: true, showsDigests: false, now: now)
+        // Each image once, under the first of its names.
+        let images = usage["Images"].elements.compactMap {
+            ImageRows.rows($0, truncates: true, showsDigests: false, now: now).first
         }
         let imageKind = ListKind(
             headers: ImageRows.kind(showsDigests: false).headers,

@@ -20,18 +20,12 @@ enum EventsCommand {
                 throw CommandFailure("Error parsing format: \(error.message)", exitCode: 64)
             }
             let moment = now()
-            func timestamp(_ flag: Flag<String>) throws(CommandFailure) -> String? {
-                let word = invocation[flag]
-                if word.isEmpty { return nil }
-                do {
-                    return try apiTimestamp(word, now: moment)
-                } catch {
-                    throw CommandFailure("invalid value for \"\(flag.option.name)\": \(error.reason)")
-                }
-            }
+            let (from, to) = (
+                try invocation.timestamp(since, now: moment), try invocation.timestamp(until, now: moment)
+            )
             let answer = try invocation.engine().stream(
                 .GET, "/events",
-                ["filters": invocation[filter].query, "since": try timestamp(since), "until": try timestamp(until)])
+                ["filters": invocation[filter].query, "since": from, "until": to])
             try answer.eachDocument { event in
                 if let template {
                     do {

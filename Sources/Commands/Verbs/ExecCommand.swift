@@ -76,8 +76,7 @@ enum ExecCommand {
             environment += try readKeyValueFile(path, inherit: Commands.environment)
         }
         environment += invocation[ContainerFlags.env]
-        let keys = invocation[DetachKeys.flag]
-        try DetachKeys.check(keys)
+        let keys = try invocation.detachKeys()
         let isDetached = invocation[detach]
         return ExecCreateRequest {
             $0.user = invocation[ContainerFlags.user]

@@ -21,7 +21,7 @@ enum ImagesCommand {
             if let reference = invocation.operands.first { filters.add("reference", reference) }
             let images = try invocation.engine().json(
                 .GET, "/images/json", ["all": invocation[all] ? "1" : nil, "filters": filters.query])
-            let format = invocation[ListFormat.format]
+            let format = invocation.format("imagesFormat", quiet: invocation[ListFormat.quiet])
             let showsDigests = invocation[digests] || format.contains("{{.Digest}}")
             let now = now()
             let rows = images.elements.flatMap {
@@ -40,20 +40,28 @@ enum ImagesCommand {
 enum RemoveImageCommand {
     private static let force = Flag.toggle("force", short: "f", "Force removal of the image")
     private static let noPrune = Flag.toggle("no-prune", "Do not delete untagged parents")
+    private static let platforms = Flag.list(
+        "platform", type: "strings",
+        "Remove only the given platform variant. Formatted as `os[/arch[/variant]]` (e.g., "
+            + "`linux/amd64`)")
 
     static var command: Command {
         Command(
             spellings: ["rmi", "image rm", "image remove"], summary: "Remove one or more images",
-            usage: "[OPTIONS] IMAGE [IMAGE...]", options: [force.option, noPrune.option], operands: .atLeast(1),
-            completion: .images
+            usage: "[OPTIONS] IMAGE [IMAGE...]", options: [force.option, noPrune.option, platforms.option],
+            operands: .atLeast(1), completion: .images
         ) { invocation in
+            let platforms = try HistoryCommand.platformDocuments(invocation[platforms])
+            let query: EngineClient.Query = [
+                "force": invocation[force] ? "1" : nil, "noprune": invocation[noPrune] ? "1" : nil,
+            ]
             let engine = try invocation.engine()
             var failures: [String] = []
             for name in invocation.operands {
                 do {
                     let items = try engine.json(
                         .DELETE, "/images/\(pathPart(name))",
-                        ["force": invocation[force] ? "1" : nil, "noprune": invocation[noPrune] ? "1" : nil])
+                        query.adding("platforms", platforms))
                     for item in items.elements {
                         if let id = item["Deleted"].string, !id.isEmpty { output("Deleted: \(id)\n") }
                         if let tag = item["Untagged"].string, !tag.isEmpty { output("Untagged: \(tag)\n") }
@@ -78,7 +86,14 @@ enum TagCommand {
             spellings: ["tag", "image tag"], summary: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
             usage: "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", operands: .exactly(2), completion: .images
         ) { invocation in
-            let target = try imageReference(invocation.operands[1])
+            let target: ImageReference
+            do {
+                target = try imageReference(invocation.operands[1])
+            } catch {
+                throw CommandFailure(
+                    "Error parsing reference: \(quoted(invocation.operands[1])) is not a valid repository/tag: "
+                        + sentence(error))
+            }
             if target.digest != nil { throw CommandFailure("refusing to create a tag with a digest reference") }
             try invocation.engine().call(
                 .POST, "/images/\(pathPart(invocation.operands[0]))/tag",
@@ -139,8 +154,15 @@ enum HistoryCommand {
         }
     }
 
+    /// Comma-separated platforms, each as the API takes it.
+    static func platformDocuments(_ words: [String]) throws(CommandFailure) -> [String] {
+        var documents: [String] = []
+        for word in words.flatMap({ $0.split(separator: ",") }) { documents.append(try platformDocument(String(word))) }
+        return documents
+    }
+
     /// `linux/arm64/v8` as the API takes it.
-    private static func platformDocument(_ text: String) throws(CommandFailure) -> String {
+    static func platformDocument(_ text: String) throws(CommandFailure) -> String {
         let parts = text.split(separator: "/").map(String.init)
         guard (2...3).contains(parts.count) else {
             throw CommandFailure("invalid platform \(quoted(text)): write it as os/architecture[/variant]")

@@ -13,11 +13,7 @@ enum InfoCommand {
             if format == "json" {
                 output(info.text + "\n")
             } else if !format.isEmpty {
-                do {
-                    output(try Template(format).execute(info) + "\n")
-                } catch let error as TemplateError {
-                    throw CommandFailure("template parsing error: \(error.message)", exitCode: 64)
-                }
+                try output(info, template: format, name: "")
             } else {
                 output(text(info, host: engine.host))
             }

@@ -4,7 +4,7 @@ enum InspectCommand {
         "format", short: "f", "Format output: 'json', or a Go TEMPLATE")
     private static let size = Flag.toggle("size", short: "s", "Display total file sizes if the type is container")
     // Of swarm services, which there are none of.
-    private static let verbose = Flag.toggle("verbose", short: "v", "Verbose output for diagnostics").hidden
+    private static let verbose = Flag.toggle("verbose", short: "v", "Verbose output for diagnostics")
     private static let type = Flag.string("type", "Only inspect objects of the given type")
         .completed(by: .words(["container", "image", "network", "volume"]))
 
@@ -32,7 +32,7 @@ enum InspectCommand {
             let kinds = kinds().filter { wanted.isEmpty || $0.name == wanted }
             if kinds.isEmpty {
                 throw CommandFailure(
-                    "unknown type: \(quoted(wanted)): it is one of container, image, network, volume")
+                    "unknown type: \(quoted(wanted)): must be one of \"container\", \"image\", \"network\", \"volume\"")
             }
             return try inspect(invocation, kinds, size: invocation[size])
         }
@@ -49,7 +49,8 @@ enum InspectCommand {
     static var image: Command {
         Command(
             spellings: ["image inspect"], summary: "Display detailed information on one or more images",
-            usage: "[OPTIONS] IMAGE [IMAGE...]", options: [format.option], operands: .atLeast(1), completion: .images
+            usage: "[OPTIONS] IMAGE [IMAGE...]", options: [format.option, ContainerCreation.platform.option],
+            operands: .atLeast(1), completion: .images
         ) { try inspect($0, kinds().filter { $0.name == "image" }, size: false) }
     }
 
@@ -70,30 +71,40 @@ enum InspectCommand {
     }
 
     private static func inspect(_ invocation: Invocation, _ kinds: [Kind], size: Bool) throws -> Int32 {
-        let format = invocation[format]
+        let engine = try invocation.engine()
+        let platform = try HistoryCommand.platformDocuments([invocation[ContainerCreation.platform]]).first
+        return try show(invocation.operands, format: invocation[format]) { name in
+            try object(name, kinds, ["size": size ? "1" : nil, "platform": platform], engine)
+        }
+    }
+
+    /// Shows what `fetch` finds under each name, then says what was not found.
+    static func show(_ names: [String], format: String, _ fetch: (String) throws -> OrderedJSON) throws -> Int32 {
         let template: Template?
         do {
             template = format.isEmpty || format == "json" ? nil : try Template(format)
         } catch {
             throw CommandFailure("template parsing error: \(error.message)", exitCode: 64)
         }
-        let engine = try invocation.engine()
         var found: [OrderedJSON] = []
         var failures: [String] = []
-        for name in invocation.operands {
+        for name in names {
             do {
-                found.append(try object(name, kinds, size, engine))
+                found.append(try fetch(name))
             } catch let error as DaemonError {
                 failures.append("\(error)")
-            } catch let error as CommandFailure where error.message?.hasPrefix("No such object") == true {
-                failures.append("Error: \(error.message ?? "")")
+            } catch let error as CommandFailure where error.isAboutObject {
+                failures.append(error.message ?? "")
             }
         }
         if let template {
+            // docker ends the line that it has not begun.
+            if found.isEmpty { output("\n") }
             for object in found {
                 do {
                     output(try template.execute(object) + "\n")
                 } catch {
+                    output("\n")
                     failures.append("template parsing error: \(error.message)")
                     break
                 }
@@ -107,18 +118,18 @@ enum InspectCommand {
     }
 
     /// The first kind of object that has this name.
-    private static func object(_ name: String, _ kinds: [Kind], _ size: Bool, _ engine: EngineClient) throws
-        -> OrderedJSON
+    private static func object(_ name: String, _ kinds: [Kind], _ query: EngineClient.Query, _ engine: EngineClient)
+        throws -> OrderedJSON
     {
         for kind in kinds {
             do {
                 return try engine.json(
-                    .GET, kind.path(pathPart(name)), ["size": size && kind.name == "container" ? "1" : nil])
+                    .GET, kind.path(pathPart(name)), kind.name == "container" || kind.name == "image" ? query : [:])
             } catch let error as DaemonError {
                 if kinds.count > 1 && error.isNotFound { continue }
                 throw error
             }
         }
-        throw CommandFailure("No such object: \(name)")
+        throw CommandFailure("Error: No such object: \(name)", isAboutObject: true)
     }
 }

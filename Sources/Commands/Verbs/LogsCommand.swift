@@ -21,16 +21,10 @@ enum LogsCommand {
         ) { invocation in
             let engine = try invocation.engine()
             let moment = now()
-            func timestamp(_ flag: Flag<String>) throws(CommandFailure) -> String? {
-                let word = invocation[flag]
-                if word.isEmpty { return nil }
-                do {
-                    return try apiTimestamp(word, now: moment)
-                } catch {
-                    throw CommandFailure("invalid value for \"\(flag.option.name)\": \(error.reason)")
-                }
-            }
-            let (from, to) = (try timestamp(since), try timestamp(until))
+            let (from, to) = (
+                try invocation.timestamp(since, now: moment, named: true),
+                try invocation.timestamp(until, now: moment, named: true)
+            )
             let container = try engine.json(.GET, "/containers/\(pathPart(invocation.operands[0]))/json")
             let answer = try engine.stream(
                 .GET, "/containers/\(container["Id"].string ?? pathPart(invocation.operands[0]))/logs",

@@ -240,7 +240,8 @@ enum NetworkCommands {
             "ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE", "IPv4": "IPV4", "IPv6": "IPV6",
             "Internal": "INTERNAL", "Labels": "LABELS", "CreatedAt": "CREATED AT",
         ],
-        columns: ["ID", "Name", "Driver", "Scope"], quietField: "ID")
+        columns: ["ID", "Name", "Driver", "Scope"], quietField: "ID",
+        raw: [("network_id", "ID"), ("name", "Name"), ("driver", "Driver"), ("scope", "Scope")])
 
     static func row(_ network: OrderedJSON, truncates: Bool) -> ListRow {
         let labels = network["Labels"].members
@@ -273,8 +274,8 @@ enum NetworkCommands {
             let truncates = !invocation[ListFormat.noTruncation]
             output(
                 try kind.render(
-                    networks.map { row($0, truncates: truncates) }, format: invocation[ListFormat.format],
-                    quiet: invocation[quiet]))
+                    networks.map { row($0, truncates: truncates) },
+                    format: invocation.format("networksFormat", quiet: invocation[quiet]), quiet: invocation[quiet]))
             return 0
         }
     }

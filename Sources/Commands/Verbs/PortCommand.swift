@@ -12,7 +12,10 @@ enum PortCommand {
             if invocation.operands.count == 2 {
                 let (port, named) = cut(invocation.operands[1], "/")
                 guard let number = UInt16(port) else {
-                    throw CommandFailure("Error: invalid port (\(port)): a port is a number from 0 to 65535")
+                    let isNumber = !port.isEmpty && port.utf8.allSatisfy { (48...57).contains($0) }
+                    throw CommandFailure(
+                        "Error: invalid port (\(port)): strconv.ParseUint: parsing \(quoted(port)): "
+                            + (isNumber ? "value out of range" : "invalid syntax"))
                 }
                 let wanted = "\(number)/\((named ?? "tcp").lowercased())"
                 let found = ports.first { $0.key == wanted }.map { addresses($0.value) } ?? []

@@ -15,7 +15,7 @@ enum PruneCommands {
             options: [filter.option, force.option], operands: .none
         ) { invocation in
             try confirm("This will remove all stopped containers.", invocation)
-            let freed = try prune(.containers, invocation[filter], try invocation.engine())
+            let freed = try prune(.containers, filters(invocation), try invocation.engine())
             return total(freed)
         }
     }
@@ -30,7 +30,7 @@ enum PruneCommands {
                 all
                     ? "This will remove all images without at least one container associated to them."
                     : "This will remove all dangling images.", invocation)
-            var filters = invocation[filter]
+            var filters = try filters(invocation)
             filters.add("dangling", all ? "false" : "true")
             return total(try prune(.images, filters, try invocation.engine()))
         }
@@ -45,7 +45,7 @@ enum PruneCommands {
             try confirm(
                 "This will remove \(all ? "all" : "anonymous") local volumes not used by at least one container.",
                 invocation)
-            var filters = invocation[filter]
+            var filters = try filters(invocation)
             if all { filters.add("all", "true") }
             return total(try prune(.volumes, filters, try invocation.engine()))
         }
@@ -57,7 +57,7 @@ enum PruneCommands {
             options: [filter.option, force.option], operands: .none
         ) { invocation in
             try confirm("This will remove all custom networks not used by at least one container.", invocation)
-            _ = try prune(.networks, invocation[filter], try invocation.engine())
+            _ = try prune(.networks, filters(invocation), try invocation.engine())
             return 0
         }
     }
@@ -74,14 +74,31 @@ enum PruneCommands {
                 all ? "all images without at least one container associated to them" : "all dangling images")
             try confirm("This will remove:\n" + items.map { "  - \($0)\n" }.joined(), invocation)
             let engine = try invocation.engine()
-            var freed = try prune(.containers, invocation[filter], engine)
-            _ = try prune(.networks, invocation[filter], engine)
-            if invocation[withVolumes] { freed += try prune(.volumes, invocation[filter], engine) }
-            var filters = invocation[filter]
+            var filters = try filters(invocation)
+            var freed = try prune(.containers, filters, engine)
+            _ = try prune(.networks, filters, engine)
+            if invocation[withVolumes] { freed += try prune(.volumes, filters, engine) }
             filters.add("dangling", all ? "false" : "true")
             freed += try prune(.images, filters, engine)
             return total(freed)
         }
+    }
+
+    /// What `--filter` says and what the user's settings add to every prune: there a label filter gives way to the
+    /// opposite one on the command line.
+    private static func filters(_ invocation: Invocation) throws(CommandFailure) -> Filters {
+        var filters = invocation[filter]
+        for word in invocation.settings?.pruneFilters ?? [] {
+            let (name, value) = cut(word, "=")
+            let opposite = name == "label" ? "label!" : name == "label!" ? "label" : ""
+            if let value, filters.values[opposite]?.contains(value) == true { continue }
+            do {
+                try filters.add(word)
+            } catch {
+                throw CommandFailure("pruneFilters in the configuration: \(error.reason)")
+            }
+        }
+        return filters
     }
 
     private enum Kind { case containers, images, networks, volumes }

@@ -20,10 +20,12 @@ enum PsCommand {
             ],
             operands: .none
         ) { invocation in
-            let format = invocation[ListFormat.format]
+            let format = invocation.format("psFormat", quiet: invocation[ListFormat.quiet])
             let limit = invocation[latest] && invocation[last] == -1 ? 1 : invocation[last]
             let showsSize = invocation[size]
-            let needsSize = showsSize || (format.contains(".Size") && !invocation[ListFormat.quiet])
+            let needsSize =
+                showsSize
+                || ((format.contains(".Size") || format.contains("{{json .}}")) && !invocation[ListFormat.quiet])
             let containers = try invocation.engine().json(
                 .GET, "/containers/json",
                 [

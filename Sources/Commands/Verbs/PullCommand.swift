@@ -28,7 +28,7 @@ enum PullCommand {
             let progress = PullProgress(descriptor: invocation[quiet] ? nil : STDOUT_FILENO)
             try pull(
                 invocation.operands[0], platform: invocation[ContainerCreation.platform], allTags: isAll, engine,
-                progress)
+                progress, settings: invocation.settings)
             output((isAll ? reference.repository : reference.withDefaultTag).description + "\n")
             return 0
         }
@@ -36,7 +36,8 @@ enum PullCommand {
 
     /// Pulls and shows how it goes.
     static func pull(
-        _ image: String, platform: String, allTags: Bool = false, _ engine: EngineClient, _ progress: PullProgress
+        _ image: String, platform: String, allTags: Bool = false, _ engine: EngineClient, _ progress: PullProgress,
+        settings: ClientConfiguration?
     ) throws {
         let reference = try imageReference(image)
         let tag = reference.digest?.description ?? reference.tag ?? (allTags ? "" : ImageReference.defaultTag)
@@ -45,7 +46,16 @@ enum PullCommand {
             [
                 "fromImage": reference.name, "platform": platform.isEmpty ? nil : platform,
                 "tag": tag.isEmpty ? nil : tag,
-            ])
+            ], credentials: try registryCredentials(reference, settings))
         try answer.eachDocument { try progress.show($0) }
     }
+}
+
+/// What the user has for the registry of an image, as the daemon takes it; nil where that is nothing.
+func registryCredentials(_ reference: ImageReference, _ settings: ClientConfiguration?) throws(CommandFailure)
+    -> String?
+{
+    guard let settings else { return nil }
+    let found = try CredentialStore(settings).credentials(CredentialStore.key(host: reference.domain))
+    return found.isEmpty ? nil : found.header
 }

@@ -27,7 +27,7 @@ enum PushCommand {
                 [
                     "platform": platform.isEmpty ? nil : platform,
                     "tag": isAll ? nil : reference.withDefaultTag.tag,
-                ])
+                ], credentials: try registryCredentials(reference, invocation.settings) ?? Credentials().header)
             let progress = PullProgress(descriptor: invocation[quiet] ? nil : STDOUT_FILENO)
             try answer.eachDocument { try progress.show($0) }
             if invocation[quiet] { output(reference.withDefaultTag.description + "\n") }

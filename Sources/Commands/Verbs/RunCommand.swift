@@ -41,10 +41,10 @@ enum RunCommand {
 
     private static func run(_ invocation: Invocation) throws -> Int32 {
         try ContainerCreation.checkPullPolicy(invocation.arguments)
-        var request = try ContainerRequest(invocation.arguments).document()
+        var request = try ContainerRequest(invocation).document()
         if invocation[detach] {
             if invocation.arguments.isGiven(ContainerFlags.attach) {
-                throw CommandFailure("conflicting options: cannot specify both --attach and --detach", exitCode: 125)
+                throw CommandFailure("conflicting options: cannot specify both --attach and --detach", exitCode: 1)
             }
             request.config.attachStdin = false
             request.config.attachStdout = false
@@ -53,26 +53,26 @@ enum RunCommand {
         } else {
             try requireTerminalInput(request.config.attachStdin, request.config.tty)
         }
-        try DetachKeys.check(invocation[DetachKeys.flag])
+        let keys = try invocation.detachKeys()
         if let size = Terminal.size(STDOUT_FILENO) {
             request.hostConfig?.consoleSize = [UInt(size.rows), UInt(size.columns)]
         }
         let engine = try invocation.engine()
-        let id = try ContainerCreation(engine: engine, arguments: invocation.arguments).create(request)
+        let id = try ContainerCreation(engine: engine, invocation: invocation).create(request)
         let config = request.config
         if !config.attachStdin && !config.attachStdout && !config.attachStderr {
             output(id + "\n")
             try engine.call(.POST, "/containers/\(id)/start")
             return 0
         }
-        return try runAttached(id, request, engine, invocation)
+        return try runAttached(id, request, keys, engine, invocation)
     }
 
     private static func runAttached(
-        _ id: String, _ request: ContainerCreateRequest, _ engine: EngineClient, _ invocation: Invocation
+        _ id: String, _ request: ContainerCreateRequest, _ keys: String, _ engine: EngineClient,
+        _ invocation: Invocation
     ) throws -> Int32 {
         let config = request.config
-        let keys = invocation[DetachKeys.flag]
         let isRemoved = request.hostConfig?.autoRemove ?? false
         let session = ContainerSession(engine: engine, id: id, isTerminal: config.tty)
         // Attach, watch for the end, then start: neither output nor the exit code can be missed.

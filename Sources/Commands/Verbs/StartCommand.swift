@@ -13,12 +13,12 @@ enum StartCommand {
             completion: .stoppedContainers
         ) { invocation in
             let engine = try invocation.engine()
-            try DetachKeys.check(invocation[DetachKeys.flag])
+            let keys = try invocation.detachKeys()
             if invocation[attach] || invocation[interactive] {
                 if invocation.operands.count > 1 {
                     throw CommandFailure("you cannot start and attach multiple containers at once")
                 }
-                return try startAttached(invocation.operands[0], engine, invocation)
+                return try startAttached(invocation.operands[0], keys, engine, invocation)
             }
             var failed: [String] = []
             for (name, result) in engine.callAll(.POST, invocation.operands, { "/containers/\($0)/start" }) {
@@ -34,14 +34,14 @@ enum StartCommand {
         }
     }
 
-    private static func startAttached(_ name: String, _ engine: EngineClient, _ invocation: Invocation) throws -> Int32
-    {
+    private static func startAttached(
+        _ name: String, _ keys: String, _ engine: EngineClient, _ invocation: Invocation
+    ) throws -> Int32 {
         let container = try engine.json(.GET, "/containers/\(pathPart(name))/json")
         let id = container["Id"].string ?? name
         let isTerminal = container["Config"]["Tty"].bool ?? false
         let isRemoved = container["HostConfig"]["AutoRemove"].bool ?? false
         let input = invocation[interactive] && container["Config"]["OpenStdin"].bool ?? false
-        let keys = invocation[DetachKeys.flag]
         let session = ContainerSession(engine: engine, id: id, isTerminal: isTerminal)
         let stream = try session.attach(input: input, output: true, errors: true, detachKeys: keys)
         let exit = try session.waiting(for: isRemoved ? "removed" : "next-exit")

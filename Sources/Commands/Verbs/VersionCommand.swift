@@ -31,11 +31,7 @@ enum VersionCommand {
             if format == "json" {
                 output(document.text + "\n")
             } else if !format.isEmpty {
-                do {
-                    output(try Template(format).execute(document) + "\n")
-                } catch let error as TemplateError {
-                    throw CommandFailure("template parsing error: \(error.message)", exitCode: 64)
-                }
+                try output(document, template: format, name: "version")
             } else {
                 output(text(client, server))
             }

@@ -34,8 +34,10 @@ enum VolumeCommands {
     static var remove: Command {
         Command(
             spellings: ["volume rm", "volume remove"],
-            summary: "Remove one or more volumes. You cannot remove a volume that is in use by a container",
-            usage: "[OPTIONS] VOLUME [VOLUME...]", options: [force.option], operands: .atLeast(1), completion: .volumes
+            summary: "Remove one or more volumes",
+            usage: "[OPTIONS] VOLUME [VOLUME...]",
+            details: "A volume that is in use by a container can't be removed.", options: [force.option],
+            operands: .atLeast(1), completion: .volumes
         ) { invocation in
             let engine = try invocation.engine()
             var failures: [String] = []
@@ -60,7 +62,7 @@ enum VolumeCommands {
             "Labels": "LABELS", "Links": "LINKS", "Size": "SIZE", "Availability": "AVAILABILITY", "Group": "GROUP",
             "Status": "STATUS",
         ],
-        columns: ["Driver", "Name"], quietField: "Name")
+        columns: ["Driver", "Name"], quietField: "Name", raw: [("name", "Name"), ("driver", "Driver")])
 
     static func row(_ volume: OrderedJSON) -> ListRow {
         let usage = volume["UsageData"]
@@ -85,7 +87,8 @@ enum VolumeCommands {
             let volumes = answer["Volumes"].elements.sorted { ($0["Name"].string ?? "") < ($1["Name"].string ?? "") }
             output(
                 try kind.render(
-                    volumes.map(row), format: invocation[ListFormat.format], quiet: invocation[quiet]))
+                    volumes.map(row), format: invocation.format("volumesFormat", quiet: invocation[quiet]),
+                    quiet: invocation[quiet]))
             return 0
         }
     }
