@@ -18,7 +18,8 @@ struct JSONObject: Sendable, Equatable {
 
     init(_ members: [(String, OrderedJSON)] = []) { self.members = members.map { (key: $0.0, value: $0.1) } }
 
-    subscript(key: String) -> OrderedJSON? { members.first { $0.key == key }?.value }
+    /// Of members with one name the last counts, as in Go.
+    subscript(key: String) -> OrderedJSON? { members.last { $0.key == key }?.value }
 
     /// Two objects are equal when they have the same members, whatever their order.
     static func == (left: JSONObject, right: JSONObject) -> Bool {

@@ -256,7 +256,7 @@ enum TemplateFunctions {
             var precision: Int?
             if rest.first == "." {
                 let digits = rest.dropFirst().prefix(while: \.isNumber)
-                precision = Int(digits) ?? 0
+                precision = digits.isEmpty ? 0 : Int(digits) ?? .max
                 rest = rest.dropFirst(1 + digits.count)
             }
             guard let verb = rest.popFirst() else { return result + "%!(NOVERB)" }
@@ -268,8 +268,13 @@ enum TemplateFunctions {
                 result += "%!\(verb)(MISSING)"
                 continue
             }
+            // Go's bound for both.
+            guard let width = width.isEmpty ? 0 : Int(width), width <= 1_000_000, precision ?? 0 <= 1_000_000 else {
+                result += "%!(BADWIDTH)"
+                continue
+            }
             var text = formatted(value, verb, precision, flags)
-            let missing = (Int(width) ?? 0) - text.count
+            let missing = width - text.count
             if missing > 0 {
                 if flags.contains("-") {
                     text += String(repeating: " ", count: missing)
