@@ -16,7 +16,7 @@ export MYCONTAINER_BIN ?= $(CURDIR)/bin
 export MYCONTAINER_REGISTRY ?= $(CURDIR)/$(REGISTRY)
 
 .PHONY: help setup build images test test-unit test-integration test-clients test-crash test-vm bench lint format \
-	demo install uninstall clean
+	test-defences test-seccomp fuzz demo install uninstall clean
 
 help: ## what the targets do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,6 +54,15 @@ test-crash: build images ## SIGKILL after every mutating system call (CRASH=full
 
 test-vm: build images ## Debian's kernel with pure cgroup v2, in a virtual machine, bare and under systemd
 	scripts/test vm
+
+test-defences: ## take each defence away and see that its test fails; long: one build a round
+	scripts/defences
+
+test-seccomp: build images ## every system call under docker's profile and under ours, from inside
+	scripts/seccomp/compare
+
+fuzz: ## hostile bytes for every parser, SECONDS (60) for each one; needs no other build
+	scripts/fuzz --seconds $(or $(SECONDS),60)
 
 bench: build images ## ours, docker, crun, runc and the kernel's floor side by side
 	scripts/bench/run

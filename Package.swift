@@ -87,10 +87,10 @@ let package = Package(
         .target(name: "ThreadSupport", path: "Tests/ThreadSupport", swiftSettings: strict),
         .testTarget(
             name: "LinuxKernelTests", dependencies: ["CLinux", "LinuxKernel", "OCI", "ThreadSupport"],
-            exclude: ["seccomp-probe.c"],
+            exclude: ["seccomp-probe.c", "docker-refuses.txt"],
             swiftSettings: strict),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["Runtime", "LinuxKernel", "MonitorProtocol", "OCI"],
+            name: "RuntimeTests", dependencies: ["CTestSupport", "Runtime", "LinuxKernel", "MonitorProtocol", "OCI"],
             swiftSettings: strict),
         .testTarget(name: "MonitorProtocolTests", dependencies: ["MonitorProtocol"], swiftSettings: strict),
         // Drives the built runtime; builds it too.
@@ -142,3 +142,16 @@ let package = Package(
         .testTarget(name: "CommandsTests", dependencies: ["Commands", "EngineAPI"], swiftSettings: strict),
     ]
 )
+
+// scripts/fuzz alone builds it, with the sanitizers that it needs, in a folder of its own.
+if Context.environment["MYCONTAINER_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz",
+            dependencies: [
+                "APIServer", "Commands", "ContainerLog", "Engine", "EngineAPI", "ImageStore", "LinuxKernel",
+                "MonitorProtocol", "Networking", "OCI", "Runtime",
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz", exclude: ["Seeds"], swiftSettings: strict))
+}

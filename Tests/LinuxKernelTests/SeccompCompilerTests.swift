@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import OCI
 import Testing
@@ -16,8 +17,8 @@ import Testing
         conflicting, sparse, withX32,
     ])
     func agreesWithTheLibrary(policy: RuntimeSpec.Seccomp) throws {
-        let ours = try SeccompCompiler(policy).program()
-        let reference = try SeccompCompiler(policy, usingRanges: false).program()
+        let ours = SeccompFilter(program: try SeccompCompiler(policy).program(), flags: 0)
+        let reference = SeccompFilter(program: try SeccompCompiler(policy, usingRanges: false).program(), flags: 0)
         let arguments: [[UInt64]] = [
             [0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6], [38, 1, 0, 0, 0, 0], [40, 1, 0, 0, 0, 0], [39, 1, 0, 0, 0, 0],
             [0x1_0000_0026, 1, 0, 0, 0, 0], [0x1000_0000, 0, 0, 0, 0, 0], [0x11, 0, 0, 0, 0, 0],
@@ -28,9 +29,9 @@ import Testing
         for architecture in Self.architectures {
             for number in numbers {
                 for values in arguments {
-                    let call = Call(number: number, architecture: architecture, arguments: values)
-                    let (mine, theirs) = (try call.answer(of: ours), try call.answer(of: reference))
-                    if mine != theirs { different.append("\(call): \(mine) for \(theirs)") }
+                    let call = SeccompCall(number: number, architecture: architecture, arguments: values)
+                    let (mine, theirs) = (ours.answer(to: call), reference.answer(to: call))
+                    if mine == nil || mine != theirs { different.append("\(call)") }
                 }
             }
         }
@@ -40,6 +41,44 @@ import Testing
     @Test func theDefaultProfileIsShort() throws {
         let filter = try SeccompFilter.compile(SeccompProfile.dockerDefault(capabilities: []))
         #expect(filter.program.count / 8 < 400)
+    }
+
+    /// What scripts/seccomp/compare saw in a container of docker's newest, call by call.
+    @Test func refusesWhatDockerRefuses() throws {
+        let path = String(#filePath.dropLast("SeccompCompilerTests.swift".count)) + "docker-refuses.txt"
+        let architectures = ["x86_64": Self.architectures[0], "i386": Self.architectures[1]]
+        let filter = try SeccompFilter.compile(SeccompProfile.dockerDefault(capabilities: []))
+        let hopeless = [UInt64](repeating: .max, count: 6)
+        var count = 0
+        for line in try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n") where !line.hasPrefix("#")
+        {
+            let words = line.split(separator: " ")
+            let architecture = try #require(architectures[String(words[0])])
+            let number = try #require(UInt32(words[1]))
+            let call = SeccompCall(number: number, architecture: architecture, arguments: hopeless)
+            #expect(filter.answer(to: call)?.lets == false, "\(line)")
+            count += 1
+        }
+        #expect(count > 100)
+    }
+
+    @Test func anAuditAsksWhereTheFilterRefuses() throws {
+        let filter = try SeccompFilter.compile(SeccompProfile.dockerDefault(capabilities: []))
+        let audit = filter.auditing
+        #expect(audit.flags & 8 != 0 && audit.program.count == filter.program.count + 5 * 8)
+        for number in UInt32(0)...600 {
+            for family: UInt64 in [2, 38] {
+                let call = SeccompCall(
+                    number: number, architecture: Self.architectures[0], arguments: [family, 1, 0, 0, 0, 0])
+                let answer = try #require(filter.answer(to: call))
+                #expect(audit.answer(to: call) == (answer.lets ? answer : .notify), "\(call)")
+            }
+        }
+        let keyctl = SeccompCall(number: 250, architecture: Self.architectures[0], arguments: [0, 0, 0, 0, 0, 0])
+        #expect(keyctl.name == "keyctl" && keyctl.architectureName == "x86_64")
+        #expect(filter.answer(to: keyctl)?.description == "EPERM")
+        let unknown = SeccompCall(number: 599, architecture: Self.architectures[1], arguments: [0, 0, 0, 0, 0, 0])
+        #expect(unknown.name == "syscall_599" && filter.answer(to: unknown)?.description == "ENOSYS")
     }
 
     /// One call allowed by one rule and refused by another, conditions beside a plain rule.
@@ -69,51 +108,4 @@ import Testing
         defaultAction: "SCMP_ACT_ERRNO", defaultErrnoRet: 1,
         architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
         syscalls: [RuntimeSpec.SeccompSyscall(names: ["read", "write", "bind", "getpid"], action: "SCMP_ACT_ALLOW")])
-}
-
-/// What a filter sees of a system call (struct seccomp_data), and the little of classic BPF that filters use.
-private struct Call: CustomStringConvertible {
-    let number: UInt32
-    let architecture: UInt32
-    let arguments: [UInt64]
-
-    var description: String { "call \(number) of \(String(architecture, radix: 16)) with \(arguments)" }
-
-    struct Malformed: Error {}
-
-    private func word(at offset: UInt32) throws -> UInt32 {
-        switch offset {
-        case 0: return number
-        case 4: return architecture
-        case 16..<64 where offset % 4 == 0:
-            let argument = arguments[Int(offset - 16) / 8]
-            return UInt32(truncatingIfNeeded: offset % 8 == 0 ? argument : argument >> 32)
-        default: throw Malformed()
-        }
-    }
-
-    func answer(of program: [UInt8]) throws -> UInt32 {
-        try program.withUnsafeBytes { bytes in
-            var counter = 0
-            var accumulator: UInt32 = 0
-            while counter * 8 + 8 <= bytes.count {
-                let code = bytes.loadUnaligned(fromByteOffset: counter * 8, as: UInt16.self)
-                let (then, otherwise) = (Int(bytes[counter * 8 + 2]), Int(bytes[counter * 8 + 3]))
-                let value = bytes.loadUnaligned(fromByteOffset: counter * 8 + 4, as: UInt32.self)
-                counter += 1
-                switch code {
-                case 0x20: accumulator = try word(at: value)
-                case 0x05: counter += Int(value)
-                case 0x15: counter += accumulator == value ? then : otherwise
-                case 0x25: counter += accumulator > value ? then : otherwise
-                case 0x35: counter += accumulator >= value ? then : otherwise
-                case 0x45: counter += accumulator & value != 0 ? then : otherwise
-                case 0x54: accumulator &= value
-                case 0x06: return value
-                default: throw Malformed()
-                }
-            }
-            throw Malformed()
-        }
-    }
 }

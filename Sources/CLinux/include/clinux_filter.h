@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -16,6 +17,24 @@
 static inline int clinux_seccomp_load(const void *filters, uint16_t count, uint32_t flags) {
     struct sock_fprog program = {.len = count, .filter = (struct sock_filter *)filters};
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+}
+
+/// The name of an errno (`EPERM`), NULL for a number that is none (strerrorname_np(3) wants _GNU_SOURCE).
+static inline const char *clinux_errno_name(int number) {
+    extern const char *strerrorname_np(int);
+    return strerrorname_np(number);
+}
+
+/// The next system call that waits for the listener's answer: 0, or -1 and errno (ENOENT: it waits no longer).
+static inline int clinux_seccomp_receive(int listener, struct seccomp_notif *notification) {
+    memset(notification, 0, sizeof *notification);
+    return ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notification);
+}
+
+/// Answers that the call goes on as if no filter had stopped it.
+static inline int clinux_seccomp_continue(int listener, uint64_t id) {
+    struct seccomp_notif_resp answer = {.id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+    return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
 }
 
 /// Loads a BPF_PROG_TYPE_CGROUP_DEVICE program of `count` instructions: its descriptor (close-on-exec), or -1 and errno.
