@@ -128,6 +128,10 @@ extension Engine {
         post(
             container.record, "die",
             extra: ["exitCode": String(record.exitCode), "execDuration": String(duration)], time: record.finishedAt)
+        if let calls = seccompAudit(container.record), !calls.isEmpty {
+            let list = calls.map { "\($0.name) (\($0.answer), \($0.count))" }.joined(separator: ", ")
+            post(container.record, "seccomp-audit", extra: ["calls": list], time: record.finishedAt)
+        }
         switch decision {
         case .stay:
             persistStatus(container)

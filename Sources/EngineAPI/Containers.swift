@@ -111,6 +111,8 @@ public struct ContainerInspect: WireObject {
     public var config: ContainerConfig?
     public var networkSettings: NetworkSettings?
     public var imageManifestDescriptor: Descriptor?
+    /// Not docker's: what the profile would have refused; nil where no audit was asked for (`seccomp=audit`).
+    public var seccompAudit: [SeccompAuditCall]?
 
     public init() {}
 
@@ -141,6 +143,29 @@ public struct ContainerInspect: WireObject {
         $0("Config", \.config)
         $0("NetworkSettings", \.networkSettings)
         $0("ImageManifestDescriptor", \.imageManifestDescriptor, .omitEmpty)
+        $0("SeccompAudit", \.seccompAudit, .omitEmpty)
+    }
+}
+
+/// A system call that a container made and its seccomp profile would have refused.
+public struct SeccompAuditCall: WireObject {
+    public var name = ""
+    /// `x86_64`, `i386` …
+    public var architecture = ""
+    /// An errno's name, or what would have become of the process.
+    public var answer = ""
+    public var count: UInt64 = 0
+    /// The arguments of the first such call, hexadecimal.
+    public var arguments: [String] = []
+
+    public init() {}
+
+    public static let fields = Fields<Self> {
+        $0("Name", \.name)
+        $0("Architecture", \.architecture)
+        $0("Answer", \.answer)
+        $0("Count", \.count)
+        $0("Arguments", \.arguments)
     }
 }
 

@@ -81,10 +81,22 @@ public struct LaunchDocument: Codable, Sendable {
     public struct SeccompProgram: Codable, Sendable {
         public var path: String
         public var flags: UInt32
+        /// Where the report of an audit is written; nil: the program is in force. Otherwise everything is let through, and
+        /// what it would have refused is reported (``SeccompReport``).
+        public var auditPath: String?
+        /// The socket of the agent that a program which notifies asks, and what is sent to it besides.
+        public var listenerPath: String?
+        public var listenerMetadata: String?
 
-        public init(path: String, flags: UInt32) {
+        public init(
+            path: String, flags: UInt32, auditPath: String? = nil, listenerPath: String? = nil,
+            listenerMetadata: String? = nil
+        ) {
             self.path = path
             self.flags = flags
+            self.auditPath = auditPath
+            self.listenerPath = listenerPath
+            self.listenerMetadata = listenerMetadata
         }
     }
 

@@ -224,7 +224,7 @@ struct ContainerRequest {
             if option == "systempaths=unconfined" {
                 host.maskedPaths = []
                 host.readonlyPaths = []
-            } else if name == "seccomp", let path = value, !["builtin", "unconfined"].contains(path) {
+            } else if name == "seccomp", let path = value, !["audit", "builtin", "unconfined"].contains(path) {
                 options.append("seccomp=" + (try seccompProfile(path)))
             } else {
                 options.append(option)

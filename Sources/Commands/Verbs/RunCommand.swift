@@ -90,7 +90,20 @@ enum RunCommand {
         let end = try session.pump(
             stream, input: config.attachStdin, output: config.attachStdout, errors: config.attachStderr,
             detachKeys: keys, proxiesSignals: invocation[signalProxy], exit: exit)
-        return end == .detached ? 0 : try exit.exitCode()
+        if end == .detached { return 0 }
+        let code = try exit.exitCode()
+        if request.hostConfig?.securityOpt?.contains("seccomp=audit") ?? false { try reportAudit(id, engine) }
+        return code
+    }
+
+    /// What the container's profile would have refused, on standard error. From the event, which outlives `--rm`.
+    private static func reportAudit(_ id: String, _ engine: EngineClient) throws {
+        let filters = try JSON.string(Filters(["container": [id], "event": ["seccomp-audit"]]))
+        let answer = try engine.stream(
+            .GET, "/events", ["since": "1", "until": "0s", "filters": filters])
+        var found: String?
+        try answer.eachDocument { found = $0["Actor"]["Attributes"]["calls"].string ?? found }
+        complain("mycontainer: seccomp audit: the profile would have refused \(found ?? "nothing")")
     }
 }
 

@@ -126,12 +126,12 @@ struct CreateSession {
             try ConsoleSocket.send(terminal.raw, to: path)
         }
         if let path = spec.linux?.seccomp?.listenerPath, let listener = process.seccompListener.take() {
-            let metadata = JSONText.quote(spec.linux?.seccomp?.listenerMetadata ?? "")
             let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
-            let document =
-                "{\"ociVersion\":\"\(HookContext.ociVersion)\",\"fds\":[\"seccompFd\"],\"pid\":\(process.pid),"
-                + "\"metadata\":\(metadata),\"state\":\(context.document(pid: process.pid, status: "creating"))}"
-            try ConsoleSocket.send(listener.raw, to: path, payload: document)
+            try ConsoleSocket.send(
+                listener.raw, to: path,
+                payload: SeccompAgent.document(
+                    pid: process.pid, metadata: spec.linux?.seccomp?.listenerMetadata ?? "", context: context,
+                    status: "creating"))
         }
     }
 

@@ -53,19 +53,23 @@ extension ContainerMonitor {
         let sharesPids = pids == nil || pids?.path?.isEmpty == false
         if sharesPids { try? Process.becomeSubreaper() }
         startedAt = MonitorClock.realtime()
+        let filter = try seccompFilter()
         var started = try ContainerProcess.start(
             ContainerLaunch(
                 spec: supplies.joiningNetwork(spec), bundle: bundle, overlay: document.overlay,
                 cgroup: handle.placement, stdio: stdio,
-                seccomp: try seccompFilter(), reaper: document.reaper,
+                seccomp: filter, reaper: document.reaper,
                 identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true,
-                mapsFiles: true))
+                mapsFiles: true),
+            supervisor: seccompSupervisor)
         // The start looks at relative paths from the bundle.
         chdir("/")
         var terminal = started.terminal.take()
+        let listener = started.seccompListener.take()
         let container = RunningContainer(started, cgroup: cgroup, sharesPids: sharesPids)
         self.container = container
         state = .running
+        try watch(listener)
         try at("monitor", "cannot watch the container") { () throws(SystemError) in
             try streams.begin(terminal: terminal.take())
             endToken = try loop.watch(container.pidDescriptor, .readable) { _ in self.processEnded() }
@@ -75,10 +79,24 @@ extension ContainerMonitor {
         }
     }
 
-    /// The filter's bytes, read when they are needed.
+    /// The filter's bytes, read when they are needed; for an audit, one that asks instead of refusing.
     func seccompFilter() throws(StartFailure) -> SeccompFilter? {
         guard let program = document.seccompProgram else { return nil }
-        return SeccompFilter(program: try Bundle.read(program.path), flags: program.flags)
+        let filter = SeccompFilter(program: try Bundle.read(program.path), flags: program.flags)
+        guard let path = program.auditPath else { return filter }
+        if audit == nil { audit = SeccompAudit(loop: loop, enforced: filter, path: path) }
+        return filter.auditing
+    }
+
+    /// Who answers what the filter asks; to be called after ``seccompFilter()``.
+    var seccompSupervisor: (any SeccompSupervisor)? {
+        if let audit { return audit }
+        guard let program = document.seccompProgram, let path = program.listenerPath else { return nil }
+        return SeccompAgent(path: path, metadata: program.listenerMetadata, container: document.id, bundle: bundle)
+    }
+
+    private func watch(_ listener: consuming FileDescriptor?) throws(StartFailure) {
+        if let audit, let listener = consume listener { try audit.watch(listener) }
     }
 
     private func memoryRanOut() {
@@ -115,6 +133,7 @@ extension ContainerMonitor {
         var result = ExitRecord(status, startedAt: startedAt, finishedAt: finishedAt)
         result.oomKilled = container.oomKills > 0
         result.oomVictims = container.oomVictims
+        audit?.save()
         commit(result)
         broadcast(.exited(result))
         while waitpid(-1, nil, WNOHANG) > 0 {}

@@ -166,7 +166,11 @@ extension ContainerMonitor {
             }
             let time = MonitorClock.realtime()
             var started: StartedProcess? = try container.exec(
-                exec, spec: spec, stdio: stdio, seccomp: try seccompFilter(), subgroup: check?.group)
+                exec, spec: spec, stdio: stdio, seccomp: try seccompFilter(), subgroup: check?.group,
+                supervisor: seccompSupervisor)
+            if let audit, let listener = started?.seccompListener.take() {
+                try audit.watch(listener)
+            }
             let session = try at("exec", "cannot watch the process") { () throws(SystemError) in
                 var process = started.take()!
                 try streams.begin(terminal: process.terminal.take())

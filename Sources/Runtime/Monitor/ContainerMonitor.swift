@@ -31,6 +31,8 @@ final class ContainerMonitor {
     /// The container's first process, and what else is known of it while it runs.
     var container: RunningContainer?
     var execs: [String: ExecSession] = [:]
+    /// Of its system calls, where that was asked for.
+    var audit: SeccompAudit?
     var startedAt: Int64 = 0
     var finishedAt: Int64 = 0
     var exitStatus: ExitStatus?

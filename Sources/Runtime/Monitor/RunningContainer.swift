@@ -68,14 +68,14 @@ final class RunningContainer {
 
     func exec(
         _ exec: MonitorRequest.Exec, spec: RuntimeSpec, stdio: Stdio, seccomp: SeccompFilter?,
-        subgroup: CgroupSubgroup? = nil
+        subgroup: CgroupSubgroup? = nil, supervisor: (any SeccompSupervisor)? = nil
     ) throws(StartFailure) -> StartedProcess {
         let handle = try CgroupHandle(cgroup, subgroup: subgroup)
         return try ContainerProcess.exec(
             ContainerEntry(
                 process: exec.process, spec: spec, target: pidfd.raw, targetPid: pid, cgroup: handle.placement,
                 stdio: stdio, seccomp: seccomp, unconfined: exec.unconfined,
-                identity: IdentityRequest(exec.user, exec.groups), mapsFiles: true))
+                identity: IdentityRequest(exec.user, exec.groups), mapsFiles: true), supervisor: supervisor)
     }
 
     /// Memory ran out, or might have: true when the kernel has killed since the last call.

@@ -12,6 +12,13 @@ import OCI
 public enum ContainerProcess {
     /// Starts a container's first process: namespaces, cgroup, root filesystem, identity and limits as configured.
     public static func start(_ launch: ContainerLaunch) throws(StartFailure) -> StartedProcess {
+        try start(launch, supervisor: nil)
+    }
+
+    /// - Parameter supervisor: who answers what the container's seccomp filter asks.
+    static func start(
+        _ launch: ContainerLaunch, supervisor: (any SeccompSupervisor)?
+    ) throws(StartFailure) -> StartedProcess {
         let linux = launch.spec.linux ?? RuntimeSpec.Linux()
         try Sysctl.validate(linux.sysctl ?? [:], linux.namespaces ?? [])
         let seccomp = if let ready = launch.seccomp { ready } else { try compile(linux.seccomp) }
@@ -50,7 +57,7 @@ public enum ContainerProcess {
             var listener = pair.takeListener()
             do {
                 try enter(launch.bundle)
-                let outcome = try listener.run { (replacement) throws(StartFailure) in
+                let outcome = try listener.run(supervisor: supervisor) { (replacement) throws(StartFailure) in
                     let successor = try at("clone", "cannot watch the container's first process") {
                         () throws(SystemError) in try LinuxKernel.Process.openPidfd(replacement)
                     }
@@ -80,6 +87,12 @@ public enum ContainerProcess {
 
     /// Starts another process in a running container.
     public static func exec(_ entry: ContainerEntry) throws(StartFailure) -> StartedProcess {
+        try exec(entry, supervisor: nil)
+    }
+
+    static func exec(
+        _ entry: ContainerEntry, supervisor: (any SeccompSupervisor)?
+    ) throws(StartFailure) -> StartedProcess {
         let seccomp: SeccompFilter? =
             if entry.unconfined { nil } else if let ready = entry.seccomp { ready } else {
                 try compile(entry.spec.linux?.seccomp)
@@ -99,7 +112,7 @@ public enum ContainerProcess {
         case .parent(let pid, let pidfd):
             var listener = pair.takeListener()
             do {
-                _ = try listener.run()
+                _ = try listener.run(supervisor: supervisor)
                 return StartedProcess(
                     pid: pid, userPid: pid, pidfd: pidfd, root: nil, terminal: listener.terminal.take(),
                     seccompListener: listener.seccompListener.take())

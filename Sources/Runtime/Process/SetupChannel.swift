@@ -148,11 +148,13 @@ struct SetupListener: ~Copyable {
     /// Reads until the user's program runs or the child waits at the gate, calling `needsMapping` and `namespacesExist`
     /// where the child asks for it, with its host pid.
     mutating func run(
+        supervisor: (any SeccompSupervisor)? = nil,
         replaced: (pid_t) throws(StartFailure) -> Void = { _ in },
         needsMapping: (pid_t) throws(StartFailure) -> Void = { _ in },
         namespacesExist: (pid_t) throws(StartFailure) -> Void = { _ in }
     ) throws(StartFailure) -> Outcome {
         while true {
+            if let supervisor, supervisor.answersItself { waitAnswering(supervisor) }
             var bytes = [UInt8](repeating: 0, count: 4096)
             var passed: Int32 = -1
             var pid: pid_t = 0
@@ -184,6 +186,7 @@ struct SetupListener: ~Copyable {
             case .terminal:
                 terminal = consume descriptor
             case .seccompListener:
+                if let supervisor, descriptor != nil { try supervisor.begin(passed, pid: pid) }
                 seccompListener = consume descriptor
             case .waiting:
                 return .waiting
@@ -193,6 +196,27 @@ struct SetupListener: ~Copyable {
                 throw StartFailure(packet: bytes[..<count])
                     ?? StartFailure(stage: "setup", errno: 0, message: "the setup failed without saying why")
             case .proceed, .made, nil: throw Self.nonsense
+            }
+        }
+    }
+}
+
+extension SetupListener {
+    /// Returns when the child has something to say. Until then its system calls, at which its own filter may stop it, are
+    /// answered.
+    private func waitAnswering(_ supervisor: any SeccompSupervisor) {
+        let listener = raw(seccompListener)
+        guard listener >= 0 else { return }
+        while true {
+            var entries = [
+                pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
+            ]
+            if poll(&entries, 2, -1) < 0 && errno != EINTR { return }
+            if entries[1].revents & Int16(POLLIN) != 0 {
+                supervisor.answer(listener)
+            } else if entries[0].revents != 0 || entries[1].revents != 0 {
+                return
             }
         }
     }
