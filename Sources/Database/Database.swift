@@ -17,6 +17,8 @@ public final class Database: Sendable {
     private let lock = Mutex(())
     /// Touched under `lock` only: `Mutex<Connection>` would keep callers from passing what they own into `body`.
     private nonisolated(unsafe) let connection: Connection
+    /// Under `lock` too.
+    private nonisolated(unsafe) var reserve: DiskReserve
 
     /// Opens or creates the database at `path` and brings its schema up to date.
     ///
@@ -26,13 +28,24 @@ public final class Database: Sendable {
         let connection = try Connection(path: path)
         try connection.migrate(migrations, path: path)
         self.connection = connection
+        reserve = DiskReserve(path: path + ".reserve")
     }
 
-    /// Runs `body` in a transaction that is committed when it returns and rolled back when it throws.
+    /// Runs `body` in a transaction that is committed when it returns and rolled back when it throws. On a full disk it
+    /// may be run a second time, with the room that was kept for that.
     public func write<Result: Sendable>(
         _ durability: Durability = .normal, _ body: (Connection) throws -> Result
     ) throws -> Result {
-        try lock.withLock { _ in try connection.transaction(durability, body) }
+        try lock.withLock { _ in
+            do {
+                let result = try connection.transaction(durability, body)
+                reserve.fill()
+                return result
+            } catch let error as DatabaseError where error.isFull {
+                guard reserve.release() else { throw error }
+                return try connection.transaction(durability, body)
+            }
+        }
     }
 
     /// Runs `body`, which only reads, on one consistent snapshot.

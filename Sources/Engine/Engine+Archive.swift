@@ -52,9 +52,10 @@ extension Engine {
             let mount = record.document.mounts
                 .filter { $0.point.type != "tmpfs" && Paths.isInside(clean, $0.point.destination) }
                 .max { $0.point.destination.utf8.count < $1.point.destination.utf8.count }
-            if let mount, let source = try mountSources(record)[mount.point.destination], Files.isDirectory(source) {
+            if let mount, let source = try mountSources(record)[mount.point.destination],
+                let root = try? OwnedDescriptor(source.open(O_RDONLY | O_DIRECTORY))
+            {
                 let rest = String(clean.dropFirst(mount.point.destination.utf8.count))
-                let root = OwnedDescriptor(try FileDescriptor(source, O_RDONLY | O_DIRECTORY))
                 return try body(root, rest.isEmpty ? "/" : rest, nil)
             }
         }

@@ -1,3 +1,4 @@
+import CLinux
 import EngineAPI
 import Glibc
 import ImageStore
@@ -152,33 +153,47 @@ extension Engine {
     }
 
     /// The host source of each mount of a container that is about to start, checked again: a host path may have gone.
-    func mountSources(_ record: ContainerRecord) throws(EngineError) -> [String: String] {
-        var sources: [String: String] = [:]
+    func mountSources(_ record: ContainerRecord) throws(EngineError) -> [String: MountSource] {
+        var sources: [String: MountSource] = [:]
         for mount in record.document.mounts where mount.point.type != "tmpfs" {
             let point = mount.point
-            var source = point.source
+            var source = MountSource(path: point.source)
             if point.type == "volume" {
                 guard volumeManager.volume(point.name) != nil else {
                     throw .notFound("get \(point.name): no such volume")
                 }
-                source = volumeManager.dataPath(point.name)
-                if !mount.subpath.isEmpty { source = try safeSubpath(mount.subpath, in: source, volume: point.name) }
+                source.path = volumeManager.dataPath(point.name)
+                if !mount.subpath.isEmpty {
+                    source.subpath = mount.subpath
+                    try check(source, volume: point.name)
+                }
             }
             sources[point.destination] = source
         }
         return sources
     }
 
-    /// A directory inside a volume. The volume's content is a container's to write: it is resolved inside the volume
-    /// and refused when that leads through a symbolic link.
-    private func safeSubpath(_ subpath: String, in volume: String, volume name: String) throws(EngineError) -> String {
+    /// Whether the part of the volume is there, for a good error; whoever mounts it resolves it again, and inside.
+    private func check(_ source: MountSource, volume name: String) throws(EngineError) {
         do {
-            let root = try FileDescriptor(volume, O_RDONLY | O_DIRECTORY)
-            _ = try RootedPath.locate(subpath, in: root.raw, followLinks: false)
-            return Paths.join(volume, subpath)
+            _ = try source.open(clinux_o_path())
         } catch {
-            throw .invalid("cannot access path \(subpath) in volume \(name): \(error.reason)")
+            throw .invalid("cannot access path \(source.subpath ?? "") in volume \(name): \(error.reason)")
         }
+    }
+}
+
+/// What of the host a mount shows.
+struct MountSource: Sendable, Equatable {
+    var path: String
+    /// A place inside, where the content is a container's to write: only ever resolved inside `path`, and refused when that
+    /// leads through a symbolic link.
+    var subpath: String?
+
+    func open(_ flags: Int32) throws(SystemError) -> FileDescriptor {
+        guard let subpath else { return try FileDescriptor(path, flags) }
+        let root = try FileDescriptor(path, O_RDONLY | O_DIRECTORY)
+        return try RootedPath.open(subpath, in: root.raw, flags: flags, followLinks: false)
     }
 }
 

@@ -195,10 +195,13 @@ extension RuntimeSpec {
         public var options: [String]?
         public var uidMappings: [IDMapping]?
         public var gidMappings: [IDMapping]?
+        /// Ours, not the specification's: what of a bind's `source` is mounted. Others may write there at this moment, so the
+        /// runtime resolves it inside the source, follows no link, and mounts what it found.
+        public var subpath: String?
 
         public init(
             destination: String = "", type: String? = nil, source: String? = nil, options: [String]? = nil,
-            uidMappings: [IDMapping]? = nil, gidMappings: [IDMapping]? = nil
+            uidMappings: [IDMapping]? = nil, gidMappings: [IDMapping]? = nil, subpath: String? = nil
         ) {
             self.destination = destination
             self.type = type
@@ -206,6 +209,7 @@ extension RuntimeSpec {
             self.options = options
             self.uidMappings = uidMappings
             self.gidMappings = gidMappings
+            self.subpath = subpath
         }
     }
 

@@ -15,7 +15,8 @@ import Testing
         return try SpecGenerator(
             record: record, modes: NamespaceModes(record.hostConfig), userNamespace: userNamespace,
             security: SecurityOptions(record.hostConfig.securityOpt ?? []), cgroupPath: "/mycontainer-0/x",
-            hostnamePath: "/d/hostname", hostsPath: "/d/hosts", resolvConfPath: "/d/resolv.conf", sources: sources,
+            hostnamePath: "/d/hostname", hostsPath: "/d/hosts", resolvConfPath: "/d/resolv.conf",
+            sources: sources.mapValues { MountSource(path: $0) },
             sandboxPath: sandbox,
             pidOfContainer: { name throws(EngineError) in
                 guard let pid = pids[name] else { throw .conflict("container \(name) is not running") }

@@ -6,9 +6,13 @@ import MonitorProtocol
 /// `maskedPaths` and `readonlyPaths` (runtime-spec config-linux.md).
 ///
 /// Sources are ours, not the container's: /dev/null is opened on the host and its identity verified (CVE-2025-31133),
-/// and all masked directories share one empty read-only tmpfs. Targets are used through their descriptors.
+/// and all masked directories share one empty read-only tmpfs. Targets are used through their descriptors, and what is
+/// below /proc or /sys is looked for in the very file systems that were mounted: whoever shares the root may by now have
+/// put something else in the place of /proc, and would put it back with nothing masked (CVE-2025-52881).
 struct HiddenPaths {
     let root: Int32
+    /// Roots of the procfs and sysfs in the root, by destination without a leading slash.
+    let kernelMounts: [String: Int32]
 
     func hide(_ masked: [String]) throws(StartFailure) {
         var sources = DescriptorSet()
@@ -47,7 +51,11 @@ struct HiddenPaths {
     }
 
     private func existing(_ path: String) throws(SystemError) -> FileDescriptor? {
+        let parts = path.split(separator: "/", maxSplits: 1)
         do {
+            if parts.count == 2, let mount = kernelMounts[String(parts[0])] {
+                return try RootedPath.locate(String(parts[1]), in: mount)
+            }
             return try RootedPath.locate(path, in: root)
         } catch {
             if error.errno == ENOENT || error.errno == ENOTDIR { return nil }

@@ -141,7 +141,9 @@ struct Preparation: ~Copyable {
             let path = source.hasPrefix("/") ? source : "\(launch.bundle)/\(source)"
             let tree = try at("mount", "cannot bind \(path) to \(mount.destination)") { () throws(SystemError) in
                 let tree =
-                    if let (pid, inside) = foreign(path) {
+                    if let subpath = mount.subpath {
+                        try part(subpath, of: path, recursive: options.recursiveBind)
+                    } else if let (pid, inside) = foreign(path) {
                         try Mount.cloneTree(inside, ofProcess: pid)
                     } else {
                         try Mount.cloneTree(path, recursive: options.recursiveBind)
@@ -179,6 +181,16 @@ struct Preparation: ~Copyable {
             binds[index] = descriptors.adopt(
                 try Devices.filesystem(spec, MountOptions(mount.options ?? []), identities))
         }
+    }
+
+    /// A detached copy of what is at `subpath` in the directory `source`, whose content is a container's to change: found
+    /// and mounted through one descriptor, so that a link put in its place meanwhile changes nothing (CVE-2022-23648).
+    private static func part(_ subpath: String, of source: String, recursive: Bool) throws(SystemError)
+        -> FileDescriptor
+    {
+        let directory = try FileDescriptor(source, clinux_o_path() | O_DIRECTORY)
+        let place = try RootedPath.locate(subpath, in: directory.raw, followLinks: false)
+        return try Mount.cloneTree("", relativeTo: place.raw, recursive: recursive)
     }
 
     /// The process and the path in its root that `/proc/<pid>/root/<path>` names: the way a container is given the

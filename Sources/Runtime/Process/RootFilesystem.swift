@@ -22,6 +22,8 @@ struct RootFilesystem {
     let hostProc: Int32
     /// Root of the container's own devpts instance, where it mounts one; -1 else.
     private(set) var devpts: Int32 = -1
+    /// Roots of the procfs and sysfs that were mounted here, by destination: `proc`, `sys`.
+    private(set) var kernelMounts: [String: Int32] = [:]
 
     init(
         spec: RuntimeSpec, root: Int32, binds: [Int: Int32], userNamespace: Bool, cgroup: CgroupPlacement,
@@ -108,8 +110,12 @@ struct RootFilesystem {
             }
             try Mount.attach(mounted.raw, on: target.raw)
         }
-        // It stays open for the console; exec closes it.
-        if type == "devpts" { devpts = (consume mounted).release() }
+        // They stay open: for the console, and for what is to be hidden. exec closes them.
+        switch type {
+        case "devpts": devpts = (consume mounted).release()
+        case "proc", "sysfs": kernelMounts[destination] = (consume mounted).release()
+        default: break
+        }
     }
 
     /// A mount point that is made for a tmpfs gets the mode that the tmpfs will have on this and later starts: 1777, a

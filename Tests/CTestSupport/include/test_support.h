@@ -20,4 +20,12 @@ int test_open_pipe(int ends[2]);
 // Changes a terminal's size. 0, or -1 with errno.
 int test_resize_terminal(int descriptor, unsigned short rows, unsigned short columns);
 
+// Exchanges two names (renameat2 with RENAME_EXCHANGE). 0, or -1 with errno.
+int test_exchange(const char *one, const char *other);
+
+// A thread that exchanges two names as fast as it can, until it is stopped.
+struct test_exchanger;
+struct test_exchanger *test_exchanger_start(const char *one, const char *other);
+void test_exchanger_stop(struct test_exchanger *exchanger);
+
 #endif
