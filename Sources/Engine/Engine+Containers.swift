@@ -1,6 +1,8 @@
 import EngineAPI
+import FoundationEssentials
 import Glibc
 import LinuxKernel
+import MonitorProtocol
 import OCI
 
 extension Engine {
@@ -120,12 +122,33 @@ extension Engine {
         result.mounts = record.document.mounts.map(\.point)
         result.config = record.config
         result.networkSettings = networkSettings(container, record)
+        result.seccompAudit = seccompAudit(record)
+        let security = try? SecurityOptions(record.hostConfig.securityOpt ?? [])
+        result.appArmorProfile =
+            appArmor.profile(asked: security?.appArmorProfile, privileged: record.hostConfig.privileged) ?? ""
         if size {
             let sizes = self.sizes(record)
             result.sizeRw = sizes.own
             result.sizeRootFs = sizes.total
         }
         return result
+    }
+
+    /// What the audit has found so far; nil where none was asked for.
+    func seccompAudit(_ record: ContainerRecord) -> [SeccompAuditCall]? {
+        guard (try? SecurityOptions(record.hostConfig.securityOpt ?? []))?.seccompAudit ?? false else { return nil }
+        guard let bytes = try? Files.read(paths.seccompAudit(record.id)),
+            let report = try? JSONDecoder().decode(SeccompReport.self, from: Data(bytes))
+        else { return [] }
+        return report.calls.map { call in
+            SeccompAuditCall {
+                $0.name = call.name
+                $0.architecture = call.architecture
+                $0.answer = call.answer
+                $0.count = call.count
+                $0.arguments = call.arguments.map { "0x" + String($0, radix: 16) }
+            }
+        }
     }
 
     static let storageDriver = "overlay2"

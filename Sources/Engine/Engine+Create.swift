@@ -34,6 +34,7 @@ extension Engine {
         }
         var warnings = try ConfigRules.validate(
             &host, config: config, capacity: capacity, defaults: configuration)
+        warnings += labelWarnings(host)
         try NetworkModeRules.validate(host, requested: request.config)
         try pinSharedNamespaces(&host)
         let modes = try NamespaceModes(host)
@@ -105,12 +106,22 @@ extension Engine {
         }
     }
 
-    func seccompProgram(_ host: HostConfig) throws(EngineError) -> MonitorSeccomp? {
+    /// What was asked of a security module that this host hasn't.
+    private func labelWarnings(_ host: HostConfig) -> [String] {
+        guard appArmor == .absent, let security = try? SecurityOptions(host.securityOpt ?? []),
+            let profile = security.appArmorProfile, profile != AppArmor.unconfined
+        else { return [] }
+        return ["AppArmor is not enabled on this host: the profile \(profile) is not applied"]
+    }
+
+    /// - Parameter id: of the container; empty where only the checks matter.
+    func seccompProgram(_ host: HostConfig, container id: String = "") throws(EngineError) -> MonitorSeccomp? {
         let security = try SecurityOptions(host.securityOpt ?? [])
         let capabilities = try SpecGenerator.capabilities(
             add: host.capAdd ?? [], drop: host.capDrop ?? [], privileged: host.privileged, user: "")
         return try seccomp.program(
-            security.seccomp, capabilities: capabilities.bounding ?? [], privileged: host.privileged)
+            security, capabilities: capabilities.bounding ?? [], privileged: host.privileged,
+            auditPath: paths.seccompAudit(id))
     }
 
     /// Names of other containers become ids, so that a rename doesn't change what is meant.

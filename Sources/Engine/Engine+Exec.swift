@@ -123,6 +123,8 @@ extension Engine {
             add: host.capAdd ?? [], drop: host.capDrop ?? [], privileged: privileged, user: user)
         let security = try SecurityOptions(host.securityOpt ?? [])
         process.noNewPrivileges = security.noNewPrivileges
+        // The container's, for a privileged exec too, as with dockerd.
+        process.apparmorProfile = appArmor.profile(asked: security.appArmorProfile, privileged: host.privileged)
         process.rlimits = try SpecGenerator.rlimits(host.ulimits ?? [])
         process.oomScoreAdj = host.oomScoreAdj
         return MonitorRequest.Exec(

@@ -182,7 +182,7 @@ extension Engine {
             hostsPath: files + "/hosts", resolvConfPath: files + "/resolv.conf", sources: try mountSources(record),
             sandboxPath: sandbox, pidOfContainer: pidOfContainer, hasSysctl: hostFacts.hasSysctl,
             hostMaskedPaths: hostFacts.thermalPaths,
-            recursiveReadOnly: hostFacts.recursiveReadOnly)
+            recursiveReadOnly: hostFacts.recursiveReadOnly, appArmor: appArmor)
         return try generator.generate()
     }
 
@@ -213,7 +213,7 @@ extension Engine {
                     format: LogFormat(rawValue: log.format) ?? .cri, path: paths.logFile(record.id),
                     maxSize: log.maxSize, maxFiles: log.maxFiles)
             },
-            reaper: record.document.reaper, seccompProgram: try seccompProgram(record.hostConfig),
+            reaper: record.document.reaper, seccompProgram: try seccompProgram(record.hostConfig, container: record.id),
             // Root, too, is looked up: /etc/passwd and /etc/group say which groups it has.
             user: user.isEmpty ? "0" : user, groups: record.hostConfig.groupAdd,
             exitRecordPath: bundle + "/exit.json")

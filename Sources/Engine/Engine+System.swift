@@ -78,8 +78,15 @@ extension Engine {
         var security = ["name=seccomp,profile=\(configuration.seccompProfile == nil ? "builtin" : "custom")"]
         security.append("name=cgroupns")
         if configuration.userNamespaces != "host" { security.append("name=userns") }
+        var warnings = cgroupSupport.warnings
+        switch appArmor {
+        case .absent: break
+        case .ready: security.insert("name=apparmor", at: 0)
+        case .withoutDefault(let reason):
+            warnings.append("WARNING: AppArmor is enabled, but containers get no profile by default: \(reason)")
+        }
         info.securityOptions = security
-        info.warnings = cgroupSupport.warnings.isEmpty ? nil : cgroupSupport.warnings
+        info.warnings = warnings.isEmpty ? nil : warnings
         return info
     }
 

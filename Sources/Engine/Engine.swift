@@ -3,6 +3,7 @@ import EngineAPI
 import Glibc
 import ImageStore
 import LinuxKernel
+import MonitorProtocol
 import Synchronization
 
 /// Everything the daemon knows and does: containers, images, volumes, events and the state database. The wire is above
@@ -29,6 +30,7 @@ public final class Engine: Sendable {
     let capacity: HostCapacity
     let hostFacts: HostFacts
     let seccomp: SeccompPrograms
+    let appArmor: AppArmor
     let registry = ContainerRegistry()
     let networks = NetworkRegistry()
     let identityRanges: IdentityRanges
@@ -79,6 +81,10 @@ public final class Engine: Sendable {
         hostFacts = HostFacts()
         seccomp = SeccompPrograms(
             cache: SeccompCache(directory: paths.seccomp), profile: configuration.seccompProfile)
+        appArmor = AppArmor.prepare()
+        if case .withoutDefault(let reason) = appArmor {
+            log("containers run without an AppArmor profile of ours: \(reason)")
+        }
     }
 
     /// Locks the data and exec roots, opens the database, reconciles it with what runs, and starts what its restart
@@ -168,6 +174,8 @@ struct EnginePaths: Sendable {
     var database: String { dataRoot + "/state.db" }
     var volumes: String { dataRoot + "/volumes" }
     var seccomp: String { dataRoot + "/seccomp" }
+    /// The report of a container's seccomp audit.
+    func seccompAudit(_ id: String) -> String { container(id) + "/" + SeccompReport.fileName }
     var containers: String { dataRoot + "/containers" }
     /// Containers that are being deleted.
     var graveyard: String { dataRoot + "/deleted" }

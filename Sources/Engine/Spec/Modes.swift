@@ -88,6 +88,8 @@ struct SecurityOptions: Sendable, Equatable {
     }
 
     var seccomp = Seccomp.standard
+    /// `seccomp=audit`: nothing is refused, what the profile would refuse is reported.
+    var seccompAudit = false
     var noNewPrivileges = false
     /// nil: as `privileged` says.
     var writableCgroups: Bool?
@@ -112,6 +114,7 @@ struct SecurityOptions: Sendable, Equatable {
             guard let separator else { throw .invalid("invalid --security-opt 1: \"\(option)\"") }
             let value = String(option[option.index(after: separator)...])
             switch option[..<separator] {
+            case "seccomp" where value == "audit": seccompAudit = true
             case "seccomp":
                 seccomp = value == "unconfined" ? .unconfined : value == "builtin" ? .standard : .profile(value)
             case "no-new-privileges": noNewPrivileges = try SecurityOptions.flag(value, option)

@@ -18,7 +18,7 @@ struct SpecGenerator {
     let hostsPath: String?
     let resolvConfPath: String?
     /// Mounts resolved for this start: host source of each of `record.document.mounts`, nil for a tmpfs.
-    let sources: [String: String]
+    let sources: [String: MountSource]
     /// The file that pins the network namespace; nil where the runtime makes it.
     let sandboxPath: String?
     /// Host pid of another container's PID 1, for namespaces that are shared with it.
@@ -29,6 +29,7 @@ struct SpecGenerator {
     let hostMaskedPaths: [String]
     /// Whether mounts below a read-only bind can be made read-only too (mount_setattr, Linux 5.12).
     let recursiveReadOnly: Bool
+    var appArmor = AppArmor.absent
 
     private var config: ContainerConfig { record.config }
     private var host: HostConfig { record.hostConfig }
@@ -80,7 +81,7 @@ struct SpecGenerator {
         process.noNewPrivileges = security.noNewPrivileges
         process.oomScoreAdj = host.oomScoreAdj
         process.rlimits = try SpecGenerator.rlimits(host.ulimits ?? [])
-        process.apparmorProfile = security.appArmorProfile
+        process.apparmorProfile = appArmor.profile(asked: security.appArmorProfile, privileged: host.privileged)
         return process
     }
 
@@ -304,7 +305,9 @@ struct SpecGenerator {
             default: break
             }
             result.append(
-                RuntimeSpec.Mount(destination: point.destination, type: "bind", source: source, options: options))
+                RuntimeSpec.Mount(
+                    destination: point.destination, type: "bind", source: source.path, options: options,
+                    subpath: source.subpath))
         }
         let files = [("/etc/resolv.conf", resolvConfPath), ("/etc/hostname", hostnamePath), ("/etc/hosts", hostsPath)]
         for (destination, path) in files {

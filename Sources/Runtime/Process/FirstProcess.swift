@@ -59,10 +59,15 @@ struct FirstProcess {
         if let domain = linux.personality { try apply(domain) }
         let privileges = Privileges(
             process: process, identity: identity, seccomp: seccomp, hostProc: proc, channel: channel)
-        try privileges.applyHostSettings(includingOutOfMemoryScore: !usesUserNamespace)
+        try privileges.applyHostSettings(
+            includingOutOfMemoryScore: !usesUserNamespace, labelsNextExec: !launch.reaper)
+        var confinement: FileDescriptor?
+        if launch.reaper, let profile = process.apparmorProfile, !profile.isEmpty {
+            confinement = try SecurityLabels.openAppArmorChange(profile, proc)
+        }
         if root >= 0 { try changeRoot() }
         if usesUserNamespace || identity.uid != 0 { setup.giveStreams(to: identity.uid) }
-        try finish(process, identity, privileges, &setup)
+        try finish(process, identity, privileges, confinement, &setup)
     }
 
     // MARK: Namespaces
@@ -179,7 +184,7 @@ struct FirstProcess {
         let identity = try resolveIdentity(process, root)
         if launch.createWorkingDirectory { try makeWorkingDirectory(process) }
         try runContainerHooks()
-        let hidden = HiddenPaths(root: root)
+        let hidden = HiddenPaths(root: root, kernelMounts: filesystem.kernelMounts)
         try hidden.makeReadOnly(linux.readonlyPaths ?? [])
         try hidden.hide(linux.maskedPaths ?? [])
         if launch.spec.root?.readonly ?? false {
@@ -290,9 +295,13 @@ struct FirstProcess {
     }
 
     private mutating func finish(
-        _ process: RuntimeSpec.Process, _ identity: Identity, _ privileges: Privileges, _ setup: inout ChildSetup
+        _ process: RuntimeSpec.Process, _ identity: Identity, _ privileges: Privileges,
+        _ confinement: consuming FileDescriptor?, _ setup: inout ChildSetup
     ) throws(StartFailure) -> Never {
         var extra: [Int32] = launch.gate.map { [$0.command, $0.status] } ?? []
+        let isConfined = raw(confinement) >= 0
+        // The copy that closing leaves is the last of them.
+        if let confinement { extra.append(confinement.release()) }
         try setup.closeDescriptors(keeping: &extra)
         channel = setup.channel
         let entered = try setup.enterWorkingDirectory()
@@ -307,7 +316,7 @@ struct FirstProcess {
         try setup.verifyWorkingDirectory()
         let environment = setup.environment(home: identity.home)
         let executable = try Executable(process, environment: environment)
-        if !extra.isEmpty { waitAtGate(command: extra[0], status: extra[1]) }
+        if launch.gate != nil { waitAtGate(command: extra[0], status: extra[1]) }
         if let context = launch.hooks, let hooks = launch.spec.hooks?.startContainer {
             try HookRunner.run(
                 hooks, kind: "startContainer", document: context.document(pid: getpid(), status: "created"))
@@ -319,6 +328,10 @@ struct FirstProcess {
             if case .terminal = launch.stdio { terminal = true }
             // Not the monitor's command line, which names a path of the host.
             LinuxKernel.Process.setTitle("mycontainer-init")
+            if isConfined, let descriptor = extra.last {
+                try SecurityLabels.change(descriptor, to: process.apparmorProfile ?? "")
+                close(descriptor)
+            }
             try at("reaper", "cannot fork the user's process") { () throws(SystemError) in
                 try Reaper.run(statusDescriptor: channel.descriptor, terminal: terminal) {
                     channel.send(.executing)

@@ -15,14 +15,18 @@ struct Privileges {
     let channel: SetupChannel
 
     /// What needs privileges over the host: to be called first.
-    func applyHostSettings(includingOutOfMemoryScore: Bool) throws(StartFailure) {
+    /// - Parameter labelsNextExec: whether the next program that this process executes is the user's. A reaper's labels are
+    ///   the process's own, and come last (``SecurityLabels/change(_:to:)``).
+    func applyHostSettings(
+        includingOutOfMemoryScore: Bool, labelsNextExec: Bool = true
+    ) throws(StartFailure) {
         if includingOutOfMemoryScore, let score = process.oomScoreAdj {
             try Self.setOutOfMemoryScore(score, "self", hostProc)
         }
         try Self.applyLimits(of: process)
         if let scheduler = process.scheduler { try Scheduling.apply(scheduler) }
         if let priority = process.ioPriority { try Scheduling.apply(priority) }
-        if let profile = process.apparmorProfile, !profile.isEmpty {
+        if labelsNextExec, let profile = process.apparmorProfile, !profile.isEmpty {
             try SecurityLabels.applyAppArmor(profile, hostProc)
         }
         if let label = process.selinuxLabel, !label.isEmpty { try SecurityLabels.applySELinux(label, hostProc) }
@@ -125,43 +129,5 @@ struct Privileges {
         ) { () throws(SystemError) in
             try checked("prlimit") { clinux_prlimit(resource, &value, nil) }
         }
-    }
-}
-
-/// AppArmor and SELinux labels for the coming exec, where the host has them (Documentation/admin-guide/LSM).
-enum SecurityLabels {
-    static func applyAppArmor(_ profile: String, _ proc: Int32) throws(StartFailure) {
-        guard readFirstByte("/sys/module/apparmor/parameters/enabled") == UInt8(ascii: "Y") else { return }
-        try write("exec \(profile)", to: ["self/attr/apparmor/exec", "self/attr/exec"], proc, "AppArmor profile")
-    }
-
-    static func applySELinux(_ label: String, _ proc: Int32) throws(StartFailure) {
-        guard access("/sys/fs/selinux/enforce", F_OK) == 0 else { return }
-        try write(label, to: ["self/attr/exec"], proc, "SELinux label")
-    }
-
-    private static func write(
-        _ text: String, to files: [String], _ proc: Int32, _ what: String
-    ) throws(StartFailure) {
-        try at("label", "cannot set the \(what) \(text)") { () throws(SystemError) in
-            var last = SystemError("open", errno: ENOENT)
-            for file in files {
-                do throws(SystemError) {
-                    let descriptor = try FileDescriptor(file, O_WRONLY, relativeTo: proc)
-                    try checked("write \(file)") { Glibc.write(descriptor.raw, text, text.utf8.count) }
-                    return
-                } catch {
-                    last = error
-                    if error.errno != ENOENT { break }
-                }
-            }
-            throw last
-        }
-    }
-
-    private static func readFirstByte(_ path: String) -> UInt8? {
-        guard let file = try? FileDescriptor(path, O_RDONLY) else { return nil }
-        var byte: UInt8 = 0
-        return read(file.raw, &byte, 1) == 1 ? byte : nil
     }
 }
