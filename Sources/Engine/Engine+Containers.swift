@@ -124,6 +124,7 @@ extension Engine {
         result.networkSettings = networkSettings(container, record)
         result.seccompAudit = seccompAudit(record)
         let security = try? SecurityOptions(record.hostConfig.securityOpt ?? [])
+        result.processLabel = SELinux.isEnabled ? security?.label ?? "" : ""
         result.appArmorProfile =
             appArmor.profile(asked: security?.appArmorProfile, privileged: record.hostConfig.privileged) ?? ""
         if size {

@@ -108,10 +108,15 @@ extension Engine {
 
     /// What was asked of a security module that this host hasn't.
     private func labelWarnings(_ host: HostConfig) -> [String] {
-        guard appArmor == .absent, let security = try? SecurityOptions(host.securityOpt ?? []),
-            let profile = security.appArmorProfile, profile != AppArmor.unconfined
-        else { return [] }
-        return ["AppArmor is not enabled on this host: the profile \(profile) is not applied"]
+        guard let security = try? SecurityOptions(host.securityOpt ?? []) else { return [] }
+        var warnings: [String] = []
+        if appArmor == .absent, let profile = security.appArmorProfile, profile != AppArmor.unconfined {
+            warnings.append("AppArmor is not enabled on this host: the profile \(profile) is not applied")
+        }
+        if let label = security.label, !SELinux.isEnabled {
+            warnings.append("SELinux is not enabled on this host: the label \(label) is not applied")
+        }
+        return warnings
     }
 
     /// - Parameter id: of the container; empty where only the checks matter.

@@ -85,6 +85,7 @@ extension Engine {
         case .withoutDefault(let reason):
             warnings.append("WARNING: AppArmor is enabled, but containers get no profile by default: \(reason)")
         }
+        if SELinux.isEnabled { security.append("name=selinux") }
         info.securityOptions = security
         info.warnings = warnings.isEmpty ? nil : warnings
         return info

@@ -100,4 +100,30 @@ struct SeccompTests {
             #expect(outcome.status == 125 && outcome.error.contains("listenerPath"), "\(outcome.error)")
         }
     }
+
+    @Test("A program of i386 runs under the default profile, and socketcall is not its way to what is denied")
+    func olderPrograms() throws {
+        // write and exit; socketcall(SYS_SOCKET, …), whose answer is the exit code.
+        let source = """
+            static int call(int n, int b, int c, int d) {
+                int r;
+                __asm__ volatile("int $0x80" : "=a"(r) : "a"(n), "b"(b), "c"(c), "d"(d) : "memory");
+                return r;
+            }
+            void _start(void) {
+                static int arguments[3] = {38, 5, 0};
+                call(4, 1, (int)"i386\\n", 5);
+                call(1, -call(102, 1, (int)arguments, 0), 0, 0);
+            }
+            """
+        try withDaemon { daemon in
+            try writeFile(daemon.directory + "/i386.c", source)
+            try host(
+                "cc", "-m32", "-static", "-nostdlib", "-fno-pie", "-no-pie", "-fno-stack-protector", "-w", "-o",
+                daemon.directory + "/i386", daemon.directory + "/i386.c")
+            let run = try daemon.cli("run", "--rm", "-v", daemon.directory + "/i386:/i386:ro", "busybox", "/i386")
+            #expect(run.output == "i386\n", "\(run)")
+            #expect(run.status == EPERM, "\(run)")
+        }
+    }
 }

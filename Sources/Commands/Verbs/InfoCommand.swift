@@ -65,8 +65,10 @@ enum InfoCommand {
             }
         }
         // Options for a module that the host lacks are accepted, as by docker: that they do nothing is said here.
-        if !security.isEmpty && !security.contains(where: { $0.hasPrefix("name=apparmor") }) {
-            text += "  apparmor: not in use on this host\n"
+        for module in ["apparmor", "selinux"] where !security.isEmpty {
+            if !security.contains(where: { $0.hasPrefix("name=\(module)") }) {
+                text += "  \(module): not in use on this host\n"
+            }
         }
         line("Kernel Version", info["KernelVersion"].string)
         line("Operating System", info["OperatingSystem"].string)

@@ -95,8 +95,11 @@ struct SecurityOptions: Sendable, Equatable {
     var writableCgroups: Bool?
     /// nil: the host's default.
     var appArmorProfile: String?
+    /// The SELinux label of the container's processes; nil where none was asked for.
+    var label: String?
 
     init(_ options: [String]) throws(EngineError) {
+        var labels: [String] = []
         for option in options {
             switch option {
             case "no-new-privileges":
@@ -106,7 +109,7 @@ struct SecurityOptions: Sendable, Equatable {
                 writableCgroups = true
                 continue
             case "disable", "label=disable", "label:disable":
-                // SELinux labels are not applied in any case.
+                labels.append("disable")
                 continue
             default: break
             }
@@ -120,14 +123,14 @@ struct SecurityOptions: Sendable, Equatable {
             case "no-new-privileges": noNewPrivileges = try SecurityOptions.flag(value, option)
             case "writable-cgroups": writableCgroups = try SecurityOptions.flag(value, option)
             case "apparmor": appArmorProfile = value
-            case "label":
-                throw .invalid("invalid --security-opt: \"\(option)\": SELinux labels are not supported")
+            case "label": labels.append(value)
             case "systempaths" where value == "unconfined":
                 // Clients translate this to empty MaskedPaths and ReadonlyPaths.
                 continue
             default: throw .invalid("invalid --security-opt 2: \"\(option)\"")
             }
         }
+        label = try SELinux.label(labels)
     }
 
     private static func flag(_ value: String, _ option: String) throws(EngineError) -> Bool {

@@ -81,6 +81,7 @@ struct SpecGenerator {
         process.noNewPrivileges = security.noNewPrivileges
         process.oomScoreAdj = host.oomScoreAdj
         process.rlimits = try SpecGenerator.rlimits(host.ulimits ?? [])
+        process.selinuxLabel = security.label
         process.apparmorProfile = appArmor.profile(asked: security.appArmorProfile, privileged: host.privileged)
         return process
     }
