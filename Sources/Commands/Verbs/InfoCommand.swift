@@ -17,7 +17,10 @@ enum InfoCommand {
             } else {
                 output(text(info, host: engine.host))
             }
-            for warning in info["Warnings"].elements { complain("WARNING: \(warning.string ?? "")") }
+            // dockerd's own begin with the word.
+            for warning in info["Warnings"].elements.compactMap(\.string) {
+                complain(warning.hasPrefix("WARNING: ") ? warning : "WARNING: \(warning)")
+            }
             return 0
         }
     }
