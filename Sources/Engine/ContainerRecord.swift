@@ -1,6 +1,7 @@
 import EngineAPI
 import FoundationEssentials
 import LinuxKernel
+import OCI
 
 /// What is known of one container, as it is stored: what it is (`document`) and where it stands (`status`).
 struct ContainerRecord: Sendable {
@@ -62,8 +63,8 @@ struct ContainerRecord: Sendable {
     var lifecycle: Lifecycle { status.lifecycle }
     var isTerminal: Bool { document.config.tty }
 
-    func encodedDocument() throws -> [UInt8] { try [UInt8](JSONEncoder().encode(document)) }
-    func encodedStatus() throws -> [UInt8] { try [UInt8](JSONEncoder().encode(status)) }
+    func encodedDocument() throws -> [UInt8] { try JSONTextEncoder.encode(document) }
+    func encodedStatus() throws -> [UInt8] { try JSONTextEncoder.encode(status) }
 
     static func decode(id: String, name: String, document: [UInt8], status: [UInt8]) throws -> ContainerRecord {
         let decoder = JSONDecoder()

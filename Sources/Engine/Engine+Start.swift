@@ -1,6 +1,5 @@
 import ContainerLog
 import EngineAPI
-import FoundationEssentials
 import Glibc
 import LinuxKernel
 import MonitorProtocol
@@ -227,10 +226,7 @@ extension Engine {
             try Files.removeTree(bundle)
             try Files.makeDirectory(bundle, mode: 0o700)
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        try Files.write(bundle + "/config.json", [UInt8](encoder.encode(specification)))
-        try Files.write(
-            bundle + "/" + MonitorProtocol.launchDocumentName, [UInt8](encoder.encode(document)))
+        try Files.write(bundle + "/config.json", try JSONTextEncoder.encode(specification))
+        try Files.write(bundle + "/" + MonitorProtocol.launchDocumentName, try JSONTextEncoder.encode(document))
     }
 }

@@ -3,6 +3,7 @@ import EngineAPI
 import FoundationEssentials
 import Glibc
 import LinuxKernel
+import OCI
 import Synchronization
 
 /// A volume as it is stored, in the database and beside its data (`volume.json`).
@@ -89,7 +90,7 @@ final class VolumeManager: Sendable {
             do {
                 try Files.makeDirectory(directory, mode: 0o701)
                 try Files.makeDirectory(directory + "/_data", mode: 0o755)
-                try Files.replace(directory + "/volume.json", [UInt8](try JSONEncoder().encode(volume)))
+                try Files.replace(directory + "/volume.json", try JSONTextEncoder.encode(volume))
                 try store.insert(volume)
             } catch {
                 try? Files.removeTree(directory)

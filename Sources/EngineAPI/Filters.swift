@@ -1,3 +1,5 @@
+import OCI
+
 /// The `filters` parameter of lists, prunes and events: values per key; values of one key are alternatives.
 ///
 /// On the wire it is `{"label":{"a=b":true}}` (written since API 1.22) or the older `{"label":["a=b"]}`; both are read.

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import OCI
 
 /// Reads and writes the Engine API's documents.
 public enum JSON {

@@ -1,3 +1,5 @@
+import OCI
+
 /// A value that appears in the Engine API's JSON.
 ///
 /// dockerd is written in Go, and clients rely on how Go writes documents: a nil slice, map or pointer is `null`, an
@@ -23,7 +25,7 @@ extension WireValue {
 ///
 /// Decoding is as tolerant as Go's: absent and null fields keep their default, unknown ones are ignored, names match
 /// without regard to case when they do not match exactly.
-public protocol WireObject: WireValue {
+public protocol WireObject: WireValue, JSONWritable {
     init()
     static var fields: Fields<Self> { get }
 }
@@ -43,10 +45,9 @@ extension WireObject {
         try Self.fields.decode(into: &self, from: container)
     }
 
-    /// For documents of other kinds that hold this one (the database's rows); the wire itself is `write(to:)`'s.
+    /// For encoders other than ``JSONTextEncoder``.
     public func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: WireKey.self)
-        try Self.fields.encode(self, to: &container)
+        try JSON.decode(JSONValue.self, from: try JSON.encode(self)).encode(to: encoder)
     }
 
     public func write(to writer: inout JSONWriter) throws {
@@ -78,7 +79,6 @@ public struct Fields<Root: Sendable>: Sendable {
         let key: WireKey
         /// Sets the field from the value at `key` of the container (the client's spelling of the name).
         let decode: @Sendable (inout Root, KeyedDecodingContainer<WireKey>, WireKey) throws -> Void
-        let encode: @Sendable (Root, inout KeyedEncodingContainer<WireKey>) throws -> Void
         /// Writes name and value, or nothing where the policy says so.
         let write: @Sendable (Root, inout JSONWriter) throws -> Void
     }
@@ -96,10 +96,6 @@ public struct Fields<Root: Sendable>: Sendable {
             Field(key: key) { root, container, spelled in
                 guard let value = try container.decodeIfPresent(Value.self, forKey: spelled) else { return }
                 root[keyPath: path] = value
-            } encode: { root, container in
-                let value = root[keyPath: path]
-                if policy == .omitEmpty && value.isZero { return }
-                try container.encode(value, forKey: key)
             } write: { root, writer in
                 let value = root[keyPath: path]
                 if policy == .omitEmpty && value.isZero { return }
@@ -117,13 +113,6 @@ public struct Fields<Root: Sendable>: Sendable {
             Field(key: key) { root, container, spelled in
                 guard let value = try container.decodeIfPresent(Value.self, forKey: spelled) else { return }
                 root[keyPath: path] = value
-            } encode: { root, container in
-                if let value = root[keyPath: path] {
-                    if policy == .omitEmpty && Self.isDroppedWhenEmpty(value) { return }
-                    try container.encode(value, forKey: key)
-                } else if policy == .always {
-                    try container.encodeNil(forKey: key)
-                }
             } write: { root, writer in
                 if let value = root[keyPath: path] {
                     if policy == .omitEmpty && Self.isDroppedWhenEmpty(value) { return }
@@ -148,10 +137,6 @@ public struct Fields<Root: Sendable>: Sendable {
                 } else if let words = try container.decodeIfPresent([String].self, forKey: spelled) {
                     root[keyPath: path] = words
                 }
-            } encode: { root, container in
-                let words = root[keyPath: path]
-                if policy == .omitEmpty && words?.isEmpty ?? true { return }
-                try container.encode(words, forKey: key)
             } write: { root, writer in
                 let words = root[keyPath: path]
                 if policy == .omitEmpty && words?.isEmpty ?? true { return }
@@ -166,8 +151,6 @@ public struct Fields<Root: Sendable>: Sendable {
             all.append(
                 Field(key: field.key) { root, container, spelled in
                     try field.decode(&root[keyPath: path], container, spelled)
-                } encode: { root, container in
-                    try field.encode(root[keyPath: path], &container)
                 } write: { root, writer in
                     try field.write(root[keyPath: path], &writer)
                 })
@@ -188,10 +171,6 @@ public struct Fields<Root: Sendable>: Sendable {
             guard let field = all.first(where: { $0.key.stringValue.lowercased() == lowered }) else { continue }
             try field.decode(&root, container, key)
         }
-    }
-
-    func encode(_ root: Root, to container: inout KeyedEncodingContainer<WireKey>) throws {
-        for field in all { try field.encode(root, &container) }
     }
 
     func write(_ root: Root, to writer: inout JSONWriter) throws {

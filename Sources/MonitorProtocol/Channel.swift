@@ -1,6 +1,7 @@
 import FoundationEssentials
 import Glibc
 import LinuxKernel
+import OCI
 
 /// Why a packet could not be sent or received.
 public enum ChannelError: Error, Sendable, CustomStringConvertible {
@@ -89,7 +90,7 @@ public struct MonitorChannel: ~Copyable, Sendable {
     /// The bytes that ``send(_:descriptor:blocking:)`` would send.
     public static func encode<Message: Encodable>(_ message: Message) throws(ChannelError) -> [UInt8] {
         do {
-            return [UInt8](try JSONEncoder().encode(message))
+            return try JSONTextEncoder.encode(message)
         } catch {
             throw .malformed("\(error)", sequence: nil)
         }

@@ -1,5 +1,6 @@
 import EngineAPI
 import FoundationEssentials
+import OCI
 import Testing
 
 /// Documents as dockerd 28.5 writes them, and what clients of all ages send.
@@ -212,7 +213,7 @@ import Testing
         #expect(try JSON.string(value) == #"[{},[],{"x":[null,true],"y":""},7]"#)
     }
 
-    /// The two ways out of a table must not part: the wire's own, and Codable's that the database uses.
+    /// Whatever encodes it: the wire, a document of the database that holds it, an encoder of another library's.
     @Test func writesWhatCodableEncodes() throws {
         var inspect = ContainerInspect()
         inspect.hostConfig = HostConfig { $0.portBindings = ["80/tcp": nil, "81/udp": []] }
@@ -223,5 +224,11 @@ import Testing
         let written = try JSON.decode(JSONValue.self, from: try JSON.encode(inspect))
         let encoded = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(inspect))
         #expect(written == encoded)
+        struct Row: Codable {
+            var before = 1
+            var inspect: [ContainerInspect]
+        }
+        let row = try JSONTextEncoder.encode(Row(inspect: [inspect, inspect]))
+        #expect(try JSONDecoder().decode(Row.self, from: Data(row)).inspect == [inspect, inspect])
     }
 }

@@ -2,6 +2,7 @@ import EngineAPI
 import FoundationEssentials
 import LinuxKernel
 import Networking
+import OCI
 
 /// A network as it is stored: Docker's document of it, without the containers that are in it, and what its options say.
 struct NetworkRecord: Sendable {
@@ -64,7 +65,7 @@ struct NetworkRecord: Sendable {
     }
 
     func encoded() throws -> [UInt8] {
-        try [UInt8](JSONEncoder().encode(Stored(document: document, interface: interface)))
+        try JSONTextEncoder.encode(Stored(document: document, interface: interface))
     }
 
     static func decode(_ bytes: [UInt8]) throws -> NetworkRecord {

@@ -2,6 +2,7 @@ import EngineAPI
 import FoundationEssentials
 import LinuxKernel
 import Networking
+import OCI
 
 /// What a running container has of the host's networks.
 ///
@@ -47,7 +48,7 @@ struct NetworkState: Sendable, Codable {
     func endpoint(_ network: String) -> Endpoint? { endpoints.first { $0.network == network } }
 
     func write(to bundle: String) throws {
-        try Files.replace("\(bundle)/\(NetworkState.fileName)", [UInt8](JSONEncoder().encode(self)))
+        try Files.replace("\(bundle)/\(NetworkState.fileName)", JSONTextEncoder.encode(self))
     }
 
     /// nil where the container has no networks of its own.

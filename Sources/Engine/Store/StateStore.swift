@@ -136,7 +136,7 @@ struct StateStore: Sendable {
     // MARK: Volumes
 
     func insert(_ volume: StoredVolume) throws {
-        let document = [UInt8](try JSONEncoder().encode(volume))
+        let document = try JSONTextEncoder.encode(volume)
         _ = try database.write(.full) { connection in
             try connection.run(
                 """
@@ -201,7 +201,7 @@ struct StateStore: Sendable {
     static let keptEvents = 4096
 
     func append(_ events: [EventMessage]) throws {
-        let encoded = try events.map { ($0.timeNano, [UInt8](try JSONEncoder().encode($0))) }
+        let encoded = try events.map { ($0.timeNano, try JSON.encode($0)) }
         try database.write(.normal) { connection in
             for (time, document) in encoded {
                 try connection.run("INSERT INTO events (time, document) VALUES (?, ?)", time, document)

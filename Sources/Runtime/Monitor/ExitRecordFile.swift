@@ -1,7 +1,7 @@
-import FoundationEssentials
 import Glibc
 import LinuxKernel
 import MonitorProtocol
+import OCI
 
 /// The exit record on its way to disk. Its space is taken before anything is started, so that a full disk cannot cost
 /// an exit code; it appears under its name at once and whole, so that what can be read is true.
@@ -54,6 +54,6 @@ struct ExitRecordFile: ~Copyable {
     consuming func abandon() { unlink(prepared) }
 
     private static func encode(_ record: ExitRecord) -> [UInt8] {
-        (try? JSONEncoder().encode(record)).map { [UInt8]($0) } ?? []
+        (try? JSONTextEncoder.encode(record)) ?? []
     }
 }

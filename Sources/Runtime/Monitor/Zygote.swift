@@ -161,7 +161,7 @@ public enum Zygote {
     }
 
     private static func roundTrip<Document: Codable>(_ document: Document) {
-        guard let data = try? JSONEncoder().encode(document) else { return }
-        _ = try? JSONDecoder().decode(Document.self, from: data)
+        guard let bytes = try? JSONTextEncoder.encode(document) else { return }
+        _ = try? JSONDecoder().decode(Document.self, from: Data(bytes))
     }
 }
