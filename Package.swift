@@ -90,7 +90,10 @@ let package = Package(
             exclude: ["seccomp-probe.c", "docker-refuses.txt"],
             swiftSettings: strict),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["CTestSupport", "Runtime", "LinuxKernel", "MonitorProtocol", "OCI"],
+            name: "RuntimeTests",
+            dependencies: [
+                "CLinux", "CTestSupport", "Runtime", "LinuxKernel", "MonitorProtocol", "OCI", "ThreadSupport",
+            ],
             swiftSettings: strict),
         .testTarget(name: "MonitorProtocolTests", dependencies: ["MonitorProtocol"], swiftSettings: strict),
         // Drives the built runtime; builds it too.

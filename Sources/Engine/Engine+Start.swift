@@ -200,7 +200,7 @@ extension Engine {
         let directory = paths.container(record.id)
         let chainID = record.document.chainID.flatMap { Digest(hex: $0) }
         let user = record.config.user
-        return LaunchDocument(
+        var document = LaunchDocument(
             id: record.id, cgroupPath: cgroupParent.path(of: record.id),
             overlay: LaunchDocument.Overlay(
                 lower: imageStore.lowerDirectories(chainID: chainID), upper: directory + "/upper",
@@ -216,6 +216,15 @@ extension Engine {
             // Root, too, is looked up: /etc/passwd and /etc/group say which groups it has.
             user: user.isEmpty ? "0" : user, groups: record.hostConfig.groupAdd,
             exitRecordPath: bundle + "/exit.json")
+        document.confinesReaper = configuration.seccompProfile == nil && usesStandardProfile(record.hostConfig)
+        return document
+    }
+
+    /// Whether the seccomp filter is the built-in one, or there is none.
+    private func usesStandardProfile(_ host: HostConfig) -> Bool {
+        guard let security = try? SecurityOptions(host.securityOpt ?? []) else { return false }
+        if case .profile = security.seccomp { return false }
+        return true
     }
 
     private func writeBundle(

@@ -22,6 +22,9 @@ public struct CapabilitySet: OptionSet, Hashable, Sendable {
         rawValue = bits
     }
 
+    /// Signals to processes of other users.
+    public static let kill = CapabilitySet(rawValue: 1 << 5)
+
     /// The numbers in it, in order.
     public var numbers: [Int] { (0..<64).filter { rawValue & (1 << UInt64($0)) != 0 } }
 
@@ -156,6 +159,16 @@ public enum Capabilities {
             try checked("raise ambient \(name(of: number))") { cap_set_ambient(cap_value_t(number), CAP_SET) }
         }
         try checked("end keeping capabilities") { clinux_keep_capabilities(0) }
+    }
+
+    /// Gives up, for the calling thread and for good, every capability but those of `kept` that it has.
+    public static func keepOnly(_ kept: CapabilitySet) throws(SystemError) {
+        // Which nobody can gain by execve(2) any more; without CAP_SETPCAP there is nothing to be gained from the set.
+        for number: Int32 in 0..<64 where cap_get_bound(number) == 1 && cap_drop_bound(number) != 0 { break }
+        _ = cap_reset_ambient()
+        var permitted: UInt64 = 0
+        try checked("capget") { clinux_get_capabilities(&permitted) }
+        try checked("capset") { clinux_set_capabilities(permitted & kept.rawValue) }
     }
 
     private static func isAll(_ name: String) -> Bool {

@@ -4,7 +4,7 @@ import Glibc
 /// included. No controller is enabled in it, so that they count and are limited as the container's own.
 public struct CgroupSubgroup: Sendable {
     private let container: ContainerCgroup
-    private let name: String
+    public let name: String
 
     fileprivate init(container: ContainerCgroup, name: String) {
         self.container = container

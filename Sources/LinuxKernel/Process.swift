@@ -41,10 +41,14 @@ public enum Process {
 
     /// A copy of this process in new namespaces, born in a v2 cgroup (an open directory; -1: the caller's own).
     /// Needs Linux 5.7. Where clone3 is not there (`ENOSYS`), clone(2) stands in for it unless a cgroup is asked for.
-    public static func clone(_ namespaces: NamespaceSet, intoCgroup cgroup: Int32 = -1) throws(SystemError) -> Side {
+    /// - Parameter asSibling: the copy is a child of this process's parent, who has to wait for it (CLONE_PARENT).
+    public static func clone(
+        _ namespaces: NamespaceSet, intoCgroup cgroup: Int32 = -1, asSibling: Bool = false
+    ) throws(SystemError) -> Side {
         var pidfd: Int32 = -1
+        let parent = asSibling ? CLINUX_CLONE_PARENT : 0
         let pid = try checked("clone3") {
-            let result = clinux_clone3(namespaces.rawValue, &pidfd, cgroup)
+            let result = clinux_clone3(namespaces.rawValue | parent, &pidfd, cgroup)
             // Docker's seccomp profile, for one, hides clone3, whose flags a filter can't see.
             return result < 0 && errno == ENOSYS && cgroup < 0 ? clinux_clone(namespaces.rawValue, &pidfd) : result
         }

@@ -18,6 +18,9 @@ public struct LaunchDocument: Codable, Sendable {
     public var log: Log?
     /// Whether the pause-style reaper is PID 1 (or a subreaper when the pid namespace is shared).
     public var reaper: Bool
+    /// Whether the reaper gives up the capabilities and system calls that it doesn't need; nil: no. Not with a seccomp
+    /// profile of the user's own, which may end a process for trying.
+    public var confinesReaper: Bool?
     /// A ready BPF seccomp program (an array of `struct sock_filter`) and its SECCOMP_FILTER_FLAG_* bits; used
     /// instead of `config.json`'s `linux.seccomp`, which is then absent.
     public var seccompProgram: SeccompProgram?

@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 #include <sys/types.h>
 
+#include "clinux_confinement.h"
 #include "clinux_files.h"
 #include "clinux_netlink.h"
 

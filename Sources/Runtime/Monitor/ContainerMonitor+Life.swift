@@ -60,8 +60,7 @@ extension ContainerMonitor {
                 cgroup: handle.placement, stdio: stdio,
                 seccomp: filter, reaper: document.reaper,
                 identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true,
-                mapsFiles: true),
-            supervisor: seccompSupervisor)
+                mapsFiles: true, confinesReaper: document.confinesReaper ?? false))
         // The start looks at relative paths from the bundle.
         chdir("/")
         var terminal = started.terminal.take()
@@ -76,6 +75,23 @@ extension ContainerMonitor {
             if container.memoryDescriptor >= 0 {
                 memoryToken = try loop.watch(container.memoryDescriptor, .readable) { _ in self.memoryRanOut() }
             }
+        }
+    }
+
+    /// The container runs: what the monitor still has to do takes hardly a privilege, and it does it with what the
+    /// container says. The entrance keeps those that further processes take.
+    func confine() {
+        guard let container else { return }
+        do throws(SystemError) {
+            entrance = try ContainerEntrance(
+                to: container, bundle: bundle, id: document.id, seccompProgram: document.seccompProgram)
+            container.prepareForConfinement()
+            let written = [document.log?.path, document.seccompProgram?.auditPath].compactMap { $0 }
+            try Confinement.confineMonitor(
+                Confinement.Places(
+                    writable: [bundle] + written.map(Confinement.parent), cgroups: container.cgroupDirectories))
+        } catch {
+            Monitor.complain("cannot give up what is not needed: \(error)")
         }
     }
 

@@ -24,6 +24,7 @@ extension ContainerMonitor {
             case .start:
                 let pid = try start()
                 connection.reply(request.sequence, .started(pid: pid, startedAt: startedAt))
+                confine()
             case .signal(let number):
                 try signal(number)
                 connection.reply(request.sequence, .done)
@@ -119,12 +120,11 @@ extension ContainerMonitor {
         }
     }
 
-    /// Starts a further process. Its configuration is read again from the bundle: keeping it would cost more memory
-    /// than the monitor's all.
+    /// Starts a further process.
     private func startExec(
         _ exec: MonitorRequest.Exec, _ descriptor: consuming FileDescriptor?
     ) throws(StartFailure) -> (Int32, Int64) {
-        guard let container, state == .running else {
+        guard let container, let entrance, state == .running else {
             throw StartFailure(stage: "exec", errno: ESRCH, message: "the container does not run")
         }
         guard execs[exec.id] == nil else {
@@ -160,22 +160,20 @@ extension ContainerMonitor {
         let client = attached ? try self.client(exec.attach, descriptor, framed: !terminal) : nil
         if let client { _ = streams.add(client) }
         do throws(StartFailure) {
-            let spec = try Bundle.decode(RuntimeSpec.self, "\(bundle)/config.json")
             let stdio = try at("stdio", "cannot make the standard streams") { () throws(SystemError) in
                 try streams.prepare()
             }
             let time = MonitorClock.realtime()
-            var started: StartedProcess? = try container.exec(
-                exec, spec: spec, stdio: stdio, seccomp: try seccompFilter(), subgroup: check?.group,
-                supervisor: seccompSupervisor)
-            if let audit, let listener = started?.seccompListener.take() {
+            var entered: ContainerEntrance.Entered? = try entrance.exec(
+                exec, stdio: stdio, subgroup: check?.group.name)
+            if let audit, let listener = entered?.process.seccompListener.take() {
                 try audit.watch(listener)
             }
             let session = try at("exec", "cannot watch the process") { () throws(SystemError) in
-                var process = started.take()!
-                try streams.begin(terminal: process.terminal.take())
+                var started = entered.take()!
+                try streams.begin(terminal: started.process.terminal.take(), peer: started.terminalPeer.take())
                 return try ExecSession(
-                    loop: loop, id: exec.id, streams: streams, started: process, startedAt: time,
+                    loop: loop, id: exec.id, streams: streams, started: started.process, startedAt: time,
                     record: record.take()!)
             }
             execs[exec.id] = session

@@ -30,6 +30,8 @@ final class ContainerMonitor {
     var record: ExitRecordFile?
     /// The container's first process, and what else is known of it while it runs.
     var container: RunningContainer?
+    /// What starts further processes in it.
+    var entrance: ContainerEntrance?
     var execs: [String: ExecSession] = [:]
     /// Of its system calls, where that was asked for.
     var audit: SeccompAudit?
@@ -84,6 +86,7 @@ final class ContainerMonitor {
         try add(channel)
         listenerToken = try loop.watch(listener!.socket.rawDescriptor, .readable) { _ in self.accept() }
         try loop.run()
+        entrance?.end()
     }
 
     // MARK: - Connections

@@ -29,6 +29,7 @@ public enum Monitor {
         let monitor: ContainerMonitor
         do throws(StartFailure) {
             try settle(keeping: [channel.rawDescriptor] + supplies.descriptors)
+            Confinement.prepare()
             monitor = try ContainerMonitor(bundle: bundle, lock: try takeLock(bundle), supplies: supplies)
         } catch {
             complain(error.message)

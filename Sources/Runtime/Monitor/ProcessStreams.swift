@@ -63,18 +63,24 @@ final class ProcessStreams {
         return .descriptors(input: raw(processInput), output: raw(processOutput), error: raw(processError))
     }
 
-    /// The process runs: gives up its ends and begins to read ours. `terminal` is the master where there is one.
-    func begin(terminal: consuming FileDescriptor?) throws(SystemError) {
+    /// The process runs: gives up its ends and begins to read ours. `terminal` is the master where there is one, `peer` its
+    /// other side; nil: to be opened here.
+    func begin(
+        terminal: consuming FileDescriptor?, peer: consuming FileDescriptor? = nil
+    ) throws(SystemError) {
         processInput = nil
         processOutput = nil
         processError = nil
         if let terminal {
             try setNonBlocking(terminal.raw)
-            slave = FileDescriptor(
-                owning: try checked("open the terminal") {
-                    clinux_pty_peer(terminal.raw, O_RDWR | O_NOCTTY | O_CLOEXEC)
-                }
-            )
+            if let peer {
+                slave = consume peer
+            } else {
+                slave = FileDescriptor(
+                    owning: try checked("open the terminal") {
+                        clinux_pty_peer(terminal.raw, O_RDWR | O_NOCTTY | O_CLOEXEC)
+                    })
+            }
             if openInput {
                 input = try Input(loop: loop, descriptor: try terminal.duplicate(), endsWithClient: false)
             }

@@ -15,6 +15,7 @@ final class RunningContainer {
     private let pidfd: FileDescriptor
     private let root: FileDescriptor?
     private let memoryWatch: OutOfMemoryWatch?
+    private var kernelLog: FileDescriptor?
     private(set) var oomKills: UInt64 = 0
     private(set) var oomVictims: [String] = []
     private let startedAt = MonitorClock.monotonic()
@@ -66,16 +67,37 @@ final class RunningContainer {
         }
     }
 
+    /// Starts a further process; see ``ContainerEntrance``.
+    /// - Parameters:
+    ///   - subgroup: name of the cgroup below the container's that it is born into.
+    ///   - target: a pidfd of the container's first process.
     func exec(
-        _ exec: MonitorRequest.Exec, spec: RuntimeSpec, stdio: Stdio, seccomp: SeccompFilter?,
-        subgroup: CgroupSubgroup? = nil, supervisor: (any SeccompSupervisor)? = nil
+        _ exec: MonitorRequest.Exec, spec: RuntimeSpec, stdio: Stdio, seccomp: SeccompFilter?, subgroup: String?,
+        target: Int32, supervisor: (any SeccompSupervisor)?, forParent: @escaping (pid_t) -> Void
     ) throws(StartFailure) -> StartedProcess {
-        let handle = try CgroupHandle(cgroup, subgroup: subgroup)
-        return try ContainerProcess.exec(
-            ContainerEntry(
-                process: exec.process, spec: spec, target: pidfd.raw, targetPid: pid, cgroup: handle.placement,
-                stdio: stdio, seccomp: seccomp, unconfined: exec.unconfined,
-                identity: IdentityRequest(exec.user, exec.groups), mapsFiles: true), supervisor: supervisor)
+        let group: CgroupSubgroup?
+        do throws(CgroupError) {
+            group = try subgroup.map { (name) throws(CgroupError) in try cgroup.makeSubgroup(name) }
+        } catch {
+            throw StartFailure(stage: "cgroup", errno: error.errno, message: error.message)
+        }
+        let handle = try CgroupHandle(cgroup, subgroup: group)
+        var entry = ContainerEntry(
+            process: exec.process, spec: spec, target: target, targetPid: pid, cgroup: handle.placement, stdio: stdio,
+            seccomp: seccomp, unconfined: exec.unconfined, identity: IdentityRequest(exec.user, exec.groups),
+            mapsFiles: true)
+        entry.forParent = forParent
+        return try ContainerProcess.exec(entry, supervisor: supervisor)
+    }
+
+    /// Opens what a monitor without privileges could not.
+    func prepareForConfinement() { kernelLog = try? FileDescriptor("/dev/kmsg", O_RDONLY | O_NONBLOCK) }
+
+    /// Where its files are in each hierarchy.
+    var cgroupDirectories: [String] {
+        let layout = cgroup.layout
+        return Set(layout.placements.values.map(\.mountPoint) + [layout.unifiedMountPoint].compactMap { $0 })
+            .map { $0 + cgroup.path }
     }
 
     /// Memory ran out, or might have: true when the kernel has killed since the last call.
@@ -84,7 +106,7 @@ final class RunningContainer {
         let kills = cgroup.oomKillCount()
         guard kills > oomKills else { return false }
         oomKills = kills
-        oomVictims = KernelLog.memoryVictims(of: cgroup.path, since: startedAt)
+        oomVictims = KernelLog.memoryVictims(in: raw(kernelLog), of: cgroup.path, since: startedAt)
         return true
     }
 
@@ -117,14 +139,16 @@ enum KernelLog {
 
     /// Names of the processes killed for memory in the cgroup `path` after `since` (CLOCK_MONOTONIC, nanoseconds), in
     /// order. Empty where the log can't be read (`kernel.dmesg_restrict` in a container, for one).
-    static func memoryVictims(of path: String, since: Int64) -> [String] {
-        guard let log = try? FileDescriptor("/dev/kmsg", O_RDONLY | O_NONBLOCK) else { return [] }
+    /// - Parameter log: /dev/kmsg, opened without waiting; -1 where it can't be.
+    static func memoryVictims(in log: Int32, of path: String, since: Int64) -> [String] {
+        // From its beginning.
+        guard log >= 0, lseek(log, 0, SEEK_SET) >= 0 else { return [] }
         var victims: [String] = []
         // One read is one record (Documentation/ABI/testing/dev-kmsg):
         // `6,1234,5140900,-;oom-kill:constraint=…,oom_memcg=PATH,task_memcg=PATH,task=NAME,pid=…`, time in microseconds.
         var record = [UInt8](repeating: 0, count: 8192)
         while victims.count < maximumVictims {
-            let count = read(log.raw, &record, record.count)
+            let count = read(log, &record, record.count)
             if count < 0, errno == EPIPE || errno == EINTR { continue }
             guard count > 0 else { break }
             let line = String(decoding: record[..<count], as: UTF8.self)

@@ -23,6 +23,7 @@ public enum Zygote {
         signal(SIGCHLD, SIG_IGN)
         chdir("/")
         warmUp()
+        Confinement.prepare()
         var supplies = MonitorSupplies.made()
         while true {
             do throws(ChannelError) {

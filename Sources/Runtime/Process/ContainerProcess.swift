@@ -110,6 +110,7 @@ public enum ContainerProcess {
                 channel: SetupChannel(descriptor: pair.child.raw))
             child.run()
         case .parent(let pid, let pidfd):
+            entry.forParent?(pid)
             var listener = pair.takeListener()
             do {
                 _ = try listener.run(supervisor: supervisor)
@@ -148,7 +149,8 @@ public enum ContainerProcess {
         let joined = namespaces.contains(.pid) ? [(kind: NamespaceSet.pid, descriptor: entry.target)] : []
         return try PidNamespace.pointing(joined) { () throws(StartFailure) in
             try at("clone", "cannot make a process in the container") { () throws(SystemError) in
-                try LinuxKernel.Process.clone([], intoCgroup: entry.cgroup.unified)
+                try LinuxKernel.Process.clone(
+                    [], intoCgroup: entry.cgroup.unified, asSibling: entry.forParent != nil)
             }
         }
     }

@@ -333,7 +333,9 @@ struct FirstProcess {
                 close(descriptor)
             }
             try at("reaper", "cannot fork the user's process") { () throws(SystemError) in
-                try Reaper.run(statusDescriptor: channel.descriptor, terminal: terminal) {
+                try Reaper.run(
+                    statusDescriptor: channel.descriptor, terminal: terminal, isConfined: launch.confinesReaper
+                ) {
                     channel.send(.executing)
                     channel.fail(executable.execute())
                 }

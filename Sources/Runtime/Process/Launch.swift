@@ -45,6 +45,8 @@ public struct ContainerLaunch: Sendable {
     /// The files of a container in a user namespace are on disk as they would be without one: they are shown to it with
     /// its ids (id-mapped mounts), and what it needs of the host's privileges is done for it beforehand.
     public var mapsFiles: Bool
+    /// Whether the reaper gives up what it doesn't need. The container's seccomp filter has to allow that.
+    public var confinesReaper: Bool
     /// Called in the runtime's namespaces with the host pid of the container's first process when its namespaces exist
     /// and before its root is changed: the place for network devices and the `prestart` and `createRuntime` hooks.
     public var prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)?
@@ -55,7 +57,7 @@ public struct ContainerLaunch: Sendable {
         identity: IdentityRequest? = nil, preservedDescriptors: Int32 = 0, noPivot: Bool = false,
         noNewKeyring: Bool = false,
         createWorkingDirectory: Bool = false, gate: StartGate? = nil,
-        hooks: HookContext? = nil, mapsFiles: Bool = false,
+        hooks: HookContext? = nil, mapsFiles: Bool = false, confinesReaper: Bool = false,
         prepared: (@Sendable (pid_t) throws(StartFailure) -> Void)? = nil
     ) {
         self.spec = spec
@@ -73,6 +75,7 @@ public struct ContainerLaunch: Sendable {
         self.gate = gate
         self.hooks = hooks
         self.mapsFiles = mapsFiles
+        self.confinesReaper = confinesReaper
         self.prepared = prepared
     }
 }
@@ -103,7 +106,7 @@ public struct StartGate: Sendable {
 }
 
 /// Another process for a running container.
-public struct ContainerEntry: Sendable {
+public struct ContainerEntry {
     /// What to run.
     public var process: RuntimeSpec.Process
     /// The container's configuration: its namespaces and seccomp policy.
@@ -124,6 +127,9 @@ public struct ContainerEntry: Sendable {
     public var noNewKeyring: Bool
     /// As ``ContainerLaunch/mapsFiles``.
     public var mapsFiles: Bool
+    /// Called with the process's host pid once it exists. It becomes the child of the caller's parent then, who has to
+    /// wait for it, in case of failure too.
+    public var forParent: ((pid_t) -> Void)?
 
     public init(
         process: RuntimeSpec.Process, spec: RuntimeSpec, target: Int32, targetPid: pid_t,
