@@ -197,7 +197,7 @@ import Testing
         var limits = UnpackLimits.standard
         limits.layerBytes = Int64(baseLayer.count)
         let (store, _) = try await fixture.open(limits: limits)
-        try await fixture.pull("app", store)
+        _ = try await fixture.pull("app", store)
         limits.layerBytes -= 1
         let other = StoreFixture()
         let (strict, _) = try await other.open(limits: limits)
