@@ -134,7 +134,7 @@ struct Spool: ~Copyable {
     private borrowing func append(
         _ bytes: UnsafeRawBufferPointer, at size: inout Int64, received: Int64, _ limits: UnpackLimits
     ) throws {
-        let maximum = min(limits.layerBytes, max(limits.expansionFloor, received * limits.expansionRatio))
+        let maximum = limits.unpackedBytes(ofPacked: received)
         guard size + Int64(bytes.count) <= maximum else {
             throw ImageError(.invalid, "the archive expands to more than \(maximum) bytes")
         }

@@ -26,5 +26,11 @@ public struct UnpackLimits: Sendable {
 
     public init() {}
 
+    /// The most bytes that a layer of `packed` bytes may have unpacked. The number may be anything that a manifest says.
+    func unpackedBytes(ofPacked packed: Int64) -> Int64 {
+        let (product, overflows) = packed.multipliedReportingOverflow(by: expansionRatio)
+        return min(layerBytes, max(expansionFloor, overflows ? .max : product))
+    }
+
     public static let standard = UnpackLimits()
 }

@@ -249,3 +249,17 @@ import Testing
         #expect(AppArmor.withoutDefault("x").profile(asked: "own", privileged: false) == "own")
     }
 }
+
+@Suite struct ExtremeNumberTests {
+    @Test func limitsAtTheEdge() throws {
+        var resources = Resources()
+        resources.pidsLimit = .max
+        #expect(try RuntimeSpec.Resources(resources, extraTasks: 1).pids?.limit == -1)
+        resources.pidsLimit = 7
+        #expect(try RuntimeSpec.Resources(resources, extraTasks: 1).pids?.limit == 8)
+        resources.cpuRealtimePeriod = -1
+        #expect(throws: EngineError.self) {
+            try ResourceRules.validate(&resources, host: .full, isUpdate: false)
+        }
+    }
+}

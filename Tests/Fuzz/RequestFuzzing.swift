@@ -72,5 +72,10 @@ enum RequestFuzzing {
         _ = try? SecurityOptions(host.securityOpt ?? [])
         _ = try ConfigRules.validate(&host, config: config, capacity: .full, defaults: defaults)
         _ = try NamespaceModes(host)
+        // What was accepted can be carried out.
+        _ = try? RuntimeSpec.Resources(host.resources, extraTasks: 1)
+        _ = try SpecGenerator.rlimits(host.ulimits ?? [])
+        _ = HealthCheck(config)
+        _ = host.rateLimits
     }
 }

@@ -175,6 +175,39 @@ import Testing
         try await expectRefusal(containing: "expands to more than", limits: limits)
     }
 
+    /// Sizes are what a manifest says: any number must do no more than be wrong.
+    @Test(arguments: [MediaType.ociLayer, MediaType.ociLayerGzip, MediaType.ociLayerZstd])
+    func aLayerOfAnyClaimedSize(mediaType: String) async throws {
+        for size in [Int64.max, Int64.max / 2, 0] {
+            var layout = try layout()
+            var claimed = try layout.blob(baseLayer, mediaType)
+            claimed.size = size
+            let config = ImageConfig(rootfs: .init(diffIDs: [claimed.digest]))
+            let described = try layout.blob(Documents.encode(config), MediaType.ociConfig)
+            try layout.tag(
+                "latest",
+                layout.blob(Documents.encode(Manifest(config: described, layers: [claimed])), MediaType.ociManifest))
+            try await expectRefusal(containing: "bytes, but its manifest says")
+        }
+    }
+
+    @Test func anEndlessLayer() async throws {
+        var layout = try layout()
+        try layout.tag("latest", layout.manifest([baseLayer]))
+        var limits = UnpackLimits.standard
+        limits.layerBytes = Int64(baseLayer.count)
+        let (store, _) = try await fixture.open(limits: limits)
+        _ = try await fixture.pull("app", store)
+        limits.layerBytes -= 1
+        let other = StoreFixture()
+        let (strict, _) = try await other.open(limits: limits)
+        let error = await #expect(throws: ImageError.self) {
+            try await strict.pull(ImageReference(parsing: "app"), from: [fixture.registry], progress: { _ in })
+        }
+        #expect(error?.message.contains("bytes; at most") == true, "\(error?.message ?? "")")
+        try other.expectEmpty(strict)
+    }
+
     @Test func hostileLayersLeaveNothing() async throws {
         var layout = try layout()
         try layout.tag("latest", layout.manifest([baseLayer, layer { $0.add("../../escape", content: [1]) }]))

@@ -187,6 +187,9 @@ enum ResourceRules {
         if resources.cpuQuota > 0 && resources.cpuQuota < 1000 {
             throw .invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)")
         }
+        if resources.cpuRealtimePeriod < 0 {
+            throw .invalid("invalid CPU real-time period (\(resources.cpuRealtimePeriod)): it can not be negative")
+        }
         if resources.cpuPercent > 0 {
             warnings.append("linux does not support CPU percent. Percent discarded.")
             resources.cpuPercent = 0
@@ -301,7 +304,8 @@ extension RuntimeSpec.Resources {
         if cpu != RuntimeSpec.CPU() { self.cpu = cpu }
 
         if let limit = resources.pidsLimit {
-            pids = RuntimeSpec.Pids(limit: limit > 0 ? limit + extraTasks : -1)
+            let (whole, overflows) = limit.addingReportingOverflow(extraTasks)
+            pids = RuntimeSpec.Pids(limit: limit > 0 && !overflows ? whole : -1)
         }
 
         var io = RuntimeSpec.BlockIO()

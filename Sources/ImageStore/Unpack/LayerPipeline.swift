@@ -118,6 +118,11 @@ struct LayerPipeline {
             throw ImageError(
                 .corrupt, "blob \(descriptor.digest) has \(size) bytes, but its manifest says \(descriptor.size)")
         }
+        guard size <= limits.layerBytes else {
+            throw ImageError(
+                .invalid,
+                "layer \(descriptor.digest.short) has \(size) bytes; at most \(limits.layerBytes) are accepted")
+        }
     }
 
     private func read(_ file: Int32, offset: Int64, copy: Int32, to pipe: ChunkPipe) throws {
@@ -189,8 +194,7 @@ struct LayerPipeline {
 
     private func decompress(_ decompressor: any Decompressor, from packed: ChunkPipe, to plain: ChunkPipe) throws {
         let hash = SHA256()
-        let maximum = min(
-            limits.layerBytes, max(limits.expansionFloor, descriptor.size * limits.expansionRatio))
+        let maximum = limits.unpackedBytes(ofPacked: descriptor.size)
         var consumed: Int64 = 0
         var produced: Int64 = 0
         var output = try plain.empty()

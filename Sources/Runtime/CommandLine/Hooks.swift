@@ -99,7 +99,7 @@ enum HookRunner {
         _ = fcntl(feed.raw, F_SETFL, O_NONBLOCK)
         _ = write(feed.raw, document, document.utf8.count)
         _ = consume feed
-        let timeout = hook.timeout.map { Int32(clamping: $0 * 1000) } ?? -1
+        let timeout = hook.timeout.map { Int32(clamping: min($0, Int(Int32.max)) * 1000) } ?? -1
         let status = try at("hook", "cannot wait for the \(kind) hook \(hook.path)") { () throws(SystemError) in
             var descriptor = pollfd(fd: pidfd.raw, events: Int16(POLLIN), revents: 0)
             let ready = try checked("poll") { poll(&descriptor, 1, timeout) }
