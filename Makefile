@@ -46,7 +46,7 @@ test-unit: ## unit tests
 test-integration: build images ## the built programs driven as root, with a private daemon a test
 	scripts/test integration
 
-test-clients: build images ## the docker CLI, docker-py and docker-compose against our daemon
+test-clients: build images ## the docker CLI, docker-py, docker-compose and testcontainers against our daemon
 	scripts/test clients
 
 test-crash: build images ## SIGKILL after every mutating system call (CRASH=full for each one, else a sample)

@@ -33,6 +33,18 @@ struct LifeCycleTests {
         }
     }
 
+    @Test("restart keeps a container that goes with its end; its next end takes it")
+    func restartOfOneThatGoes() throws {
+        try withDaemon { daemon in
+            let script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"
+            try daemon.must("run", "-d", "--rm", "--name", "box", "busybox", "sh", "-c", script)
+            for _ in 0..<5 { try daemon.must("restart", "-t", "5", "box") }
+            #expect(try daemon.inspect("box")["State"]["Running"].bool == true)
+            try daemon.must("stop", "-t", "5", "box")
+            #expect(try eventually { try daemon.api("GET", "/containers/box/json").status == 404 })
+        }
+    }
+
     @Test("start -a attaches and ends with the program's code")
     func startAttached() throws {
         try withDaemon { daemon in

@@ -27,6 +27,19 @@ struct NetworkTests {
         }
     }
 
+    @Test("A network can be removed as soon as its last container has ended")
+    func removedAtOnce() throws {
+        try withDaemon { daemon in
+            for _ in 0..<10 {
+                try daemon.must("network", "create", "net")
+                try daemon.must("run", "--rm", "--network", "net", "busybox", "true")
+                try daemon.idle("box", "--network", "net")
+                try daemon.must("rm", "-f", "box")
+                try daemon.must("network", "rm", "net")
+            }
+        }
+    }
+
     @Test("On a network of one's own, names, aliases and ids are found, and those of other networks are not")
     func names() throws {
         try withDaemon { daemon in

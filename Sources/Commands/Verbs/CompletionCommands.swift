@@ -97,17 +97,30 @@ struct Completer {
     private let global: GlobalOptions
     private let words: [String]
     private let current: String
+    /// The option before the verb whose value is being typed.
+    private var pending: Option?
 
     init(_ global: GlobalOptions, _ words: [String]) {
+        var before = words.dropLast()
+        func parsed() -> ParsedArguments? {
+            try? ParsedArguments(before, options: GlobalOptions.options, interspersed: false)
+        }
+        if let last = before.last, let option = Completer.option(last, GlobalOptions.options), option.takesValue {
+            let whole = before
+            before = before.dropLast()
+            if parsed()?.operands.isEmpty == true { pending = option } else { before = whole }
+        }
         // The user's own -H decides whom live names are asked from.
-        let typed = try? ParsedArguments(words.dropLast(), options: GlobalOptions.options, interspersed: false)
+        let typed = parsed()
         self.global = typed.map(GlobalOptions.init) ?? global
         self.words = typed?.operands ?? []
         current = words.last ?? ""
     }
 
     func candidates() -> [String] {
+        if let pending { return values(pending.completion) }
         if words.isEmpty {
+            if let found = assigned(GlobalOptions.options) { return found }
             return current.hasPrefix("-") ? optionNames(GlobalOptions.options) : matching(verbs)
         }
         var spelling = words[0]
@@ -117,16 +130,12 @@ struct Completer {
             spelling += " " + verb
         }
         guard let command = CommandTable.command(spelling) else { return [] }
-        if let last = rest.last, last.hasPrefix("-"), let option = option(last, command.options), option.takesValue,
+        if let last = rest.last, let option = Completer.option(last, command.options), option.takesValue,
             !last.contains("=")
         {
             return values(option.completion)
         }
-        if current.hasPrefix("--"), case let (name, value?) = cut(current, "=") {
-            guard let option = option(name, command.options) else { return [] }
-            let found = values(option.completion, typed: value)
-            return found.first?.hasPrefix(":") == true ? found : found.map { "\(name)=\($0)" }
-        }
+        if let found = assigned(command.options) { return found }
         let operands =
             (try? ParsedArguments(rest, options: command.options, interspersed: command.interspersed))?.operands ?? []
         if !command.interspersed && !operands.isEmpty {
@@ -144,7 +153,16 @@ struct Completer {
             + CommandTable.groups.map(\.name)
     }
 
-    private func option(_ word: String, _ options: [Option]) -> Option? {
+    /// The values of `--name=val`; nil where something else is being typed.
+    private func assigned(_ options: [Option]) -> [String]? {
+        guard current.hasPrefix("--"), case let (name, value?) = cut(current, "=") else { return nil }
+        guard let option = Completer.option(name, options) else { return [] }
+        let found = values(option.completion, typed: value)
+        return found.first?.hasPrefix(":") == true ? found : found.map { "\(name)=\($0)" }
+    }
+
+    private static func option(_ word: String, _ options: [Option]) -> Option? {
+        if !word.hasPrefix("-") { return nil }
         if word.hasPrefix("--") { return options.first { "--\($0.name)" == word } }
         return options.first { $0.short == word.last }
     }

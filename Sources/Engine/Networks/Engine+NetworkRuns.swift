@@ -192,8 +192,8 @@ extension Engine {
         if run.hasFixedAddress {
             releaseLinks(run, of: container.id)
         } else {
-            let release = Task(executorPreference: workers) { self.releaseLinks(run, of: container.id) }
-            container.setNetworkRelease(release)
+            let networks = Set(run.state.endpoints.map(\.network))
+            container.setNetworkRelease(hostNetworks.release(networks) { self.releaseLinks(run, of: container.id) })
         }
     }
 

@@ -28,6 +28,9 @@ final class HostNetworks: Sendable {
         var ready: [String: NetworkRecord] = [:]
         /// How many endpoints a network has, being made or in use.
         var users: [String: Int] = [:]
+        /// What is being given back in the background, and in which networks.
+        var releases: [UInt64: (networks: Set<String>, task: Task<Void, Never>)] = [:]
+        var nextRelease: UInt64 = 0
     }
 
     private let state = Mutex(State())
@@ -138,6 +141,21 @@ final class HostNetworks: Sendable {
         }
     }
 
+    /// Gives back in the background what a run had in some networks. Who removes one of them waits for it: to a user the
+    /// container has left when it has ended.
+    func release(_ networks: Set<String>, _ body: @escaping @Sendable () -> Void) -> Task<Void, Never> {
+        state.withLock { state in
+            let number = state.nextRelease
+            state.nextRelease += 1
+            let task = Task(executorPreference: executor) {
+                body()
+                _ = self.state.withLock { $0.releases.removeValue(forKey: number) }
+            }
+            state.releases[number] = (networks, task)
+            return task
+        }
+    }
+
     /// Makes a network's bridge now, so that what is wrong with it is found when the network is created.
     func create(_ network: NetworkRecord) async throws {
         try await queue.run { try self.make(network) }
@@ -171,7 +189,9 @@ final class HostNetworks: Sendable {
     ///
     /// - Returns: whether it had none.
     func remove(_ network: NetworkRecord, _ after: @Sendable () throws -> Void = {}) async throws -> Bool {
-        try await queue.run {
+        let releases = state.withLock { $0.releases.values.filter { $0.networks.contains(network.id) } }
+        for release in releases { await release.task.value }
+        return try await queue.run {
             if self.state.withLock({ $0.users[network.id] != nil }) { return false }
             try self.dismantle(network)
             try after()
