@@ -13,12 +13,13 @@ struct ContainerState: Codable {
     /// Start time of `pid` in clock ticks since boot (proc(5), field 22 of stat): tells a reused pid from the old one.
     var startTicks: UInt64
     var bundle: String
+    /// The container's own cgroup, which `delete` removes; empty where it stays in its caller's.
     var cgroupPath: String
-    /// Whether the container has cgroups of its own, which `delete` removes.
-    var ownsCgroup: Bool
+    /// The scope that systemd made for it, and that scope's slice.
+    var systemdUnit: String?
+    var systemdSlice: String?
     /// Nanoseconds since the epoch.
     var created: Int64
-    var rootless = false
     var noNewKeyring = false
 }
 
@@ -142,7 +143,15 @@ extension ContainerState {
         return .running
     }
 
+    var scope: SystemdScope? {
+        guard let systemdUnit, let systemdSlice else { return nil }
+        return SystemdScope(unit: systemdUnit, slice: systemdSlice)
+    }
+
     func cgroup() throws(CommandError) -> ContainerCgroup {
+        guard !cgroupPath.isEmpty else {
+            throw CommandError("container \(id) has no cgroup of its own: it was made with --cgroup-manager disabled")
+        }
         do {
             return try ContainerCgroup(layout: try CgroupLayout.detect(), path: cgroupPath)
         } catch {

@@ -38,7 +38,10 @@ struct ExecCommand {
         store.unlock()
         let relay = detach ? nil : ForegroundRelay()
         do throws(StartFailure) {
-            let handle = try CgroupHandle(try cgroup(state, flags.value("cgroup")))
+            let handle =
+                if let cgroup = try cgroup(state, flags.value("cgroup")) { try CgroupHandle(cgroup) } else {
+                    CgroupHandle()
+                }
             let size = process.consoleSize
             let entry = ContainerEntry(
                 process: process, spec: spec, target: target.raw, targetPid: state.pid, cgroup: handle.placement,
@@ -51,7 +54,10 @@ struct ExecCommand {
             do throws(CommandError) {
                 try PidFile.write(started.pid, flags.value("pid-file"))
                 if let path = flags.value("console-socket"), let terminal = started.terminal.take() {
-                    try ConsoleSocket.send(terminal.raw, to: path)
+                    try LocalSocket.send(terminal.raw, to: path, payload: "/dev/ptmx")
+                }
+                if let path = flags.value("pidfd-socket") {
+                    try LocalSocket.send(started.pidfd.raw, to: path, payload: "pidfd")
                 }
                 guard let relay else { return 0 }
                 return try relay.run(pidfd: started.pidfd.raw, terminal: started.terminal.take()).code
@@ -64,7 +70,8 @@ struct ExecCommand {
         }
     }
 
-    private func cgroup(_ state: ContainerState, _ below: String?) throws(StartFailure) -> ContainerCgroup {
+    private func cgroup(_ state: ContainerState, _ below: String?) throws(StartFailure) -> ContainerCgroup? {
+        if state.cgroupPath.isEmpty { return nil }
         do throws(CgroupError) {
             var path = state.cgroupPath
             // runc's form: CONTROLLERS:PATH or PATH, below the container's own.

@@ -55,11 +55,16 @@ enum JSONText {
 /// Runs hooks one after the other; each gets the state document on stdin (runtime-spec config.md, "POSIX-platform
 /// Hooks").
 enum HookRunner {
-    static func run(_ hooks: [RuntimeSpec.Hook]?, kind: String, document: String) throws(StartFailure) {
-        for hook in hooks ?? [] { try run(hook, kind, document) }
+    /// - Parameter environment: of hooks that have none of their own.
+    static func run(
+        _ hooks: [RuntimeSpec.Hook]?, kind: String, document: String, environment: [String] = []
+    ) throws(StartFailure) {
+        for hook in hooks ?? [] { try run(hook, kind, document, environment) }
     }
 
-    private static func run(_ hook: RuntimeSpec.Hook, _ kind: String, _ document: String) throws(StartFailure) {
+    private static func run(
+        _ hook: RuntimeSpec.Hook, _ kind: String, _ document: String, _ environment: [String]
+    ) throws(StartFailure) {
         var ends: [Int32] = [-1, -1]
         try at("hook", "cannot run the \(kind) hook \(hook.path)") { () throws(SystemError) in
             try checked("pipe") { clinux_pipe(&ends) }
@@ -82,7 +87,7 @@ enum HookRunner {
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
         let arguments = hook.args.flatMap { $0.isEmpty ? nil : $0 } ?? [hook.path]
         var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
-        var envp: [UnsafeMutablePointer<CChar>?] = (hook.env ?? []).map { strdup($0) } + [nil]
+        var envp: [UnsafeMutablePointer<CChar>?] = (hook.env ?? environment).map { strdup($0) } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
         var pid: pid_t = 0
         let result = posix_spawn(&pid, hook.path, &actions, &attributes, &argv, &envp)

@@ -56,7 +56,7 @@ struct FirstProcess {
         }
         try Sysctl.apply(linux.sysctl ?? [:], proc: proc)
         let identity = try root >= 0 ? assembleRoot(process, setup, proc) : enterJoinedMounts(process, setup)
-        if let domain = linux.personality { try apply(domain) }
+        if let domain = linux.personality { try Scheduling.apply(domain) }
         let privileges = Privileges(
             process: process, identity: identity, seccomp: seccomp, hostProc: proc, channel: channel)
         try privileges.applyHostSettings(
@@ -152,17 +152,6 @@ struct FirstProcess {
         }
     }
 
-    private func apply(_ personality: RuntimeSpec.Personality) throws(StartFailure) {
-        let domains: [String: UInt] = ["LINUX": 0, "LINUX32": 8]
-        guard let domain = domains[personality.domain], personality.flags?.isEmpty ?? true else {
-            throw StartFailure(
-                stage: "personality", errno: EINVAL, message: "unknown personality \(personality.domain)")
-        }
-        try at("personality", "cannot set the personality \(personality.domain)") { () throws(SystemError) in
-            try checked("personality") { clinux_personality(domain) }
-        }
-    }
-
     // MARK: Root filesystem
 
     private func assembleRoot(
@@ -223,7 +212,7 @@ struct FirstProcess {
             return try Identity(request, fallback: process.user, root: root)
         }
         var identity = Identity(process.user)
-        if !(process.env ?? []).contains(where: { $0.hasPrefix("HOME=") }) { identity.findHome(root: root) }
+        if !process.hasHome { identity.findHome(root: root) }
         return identity
     }
 
@@ -319,7 +308,8 @@ struct FirstProcess {
         if launch.gate != nil { waitAtGate(command: extra[0], status: extra[1]) }
         if let context = launch.hooks, let hooks = launch.spec.hooks?.startContainer {
             try HookRunner.run(
-                hooks, kind: "startContainer", document: context.document(pid: getpid(), status: "created"))
+                hooks, kind: "startContainer", document: context.document(pid: getpid(), status: "created"),
+                environment: environment)
         }
         try privileges.loadLateFilter()
         let channel = self.channel
