@@ -184,6 +184,20 @@ struct ProcessStatus {
     }
 }
 
+/// Compiled seccomp filters, kept below the runtime's root: compiling one takes as long as all the rest of a start.
+enum CompiledFilters {
+    static func filter(
+        for policy: RuntimeSpec.Seccomp?, _ options: RuntimeCommandLine.GlobalOptions
+    ) throws(StartFailure) -> SeccompFilter? {
+        guard let policy else { return nil }
+        do throws(SeccompError) {
+            return try SeccompCache(directory: "\(options.root)/.seccomp").program(for: policy)
+        } catch {
+            throw StartFailure(stage: "seccomp", errno: EINVAL, message: error.message)
+        }
+    }
+}
+
 /// Small whole files.
 enum Files {
     static func read(_ path: String, limit: Int = 16 << 20) -> [UInt8]? {

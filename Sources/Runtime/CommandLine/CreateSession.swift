@@ -8,7 +8,7 @@ import OCI
 struct CreateSession {
     let id: String
     let bundle: String
-    let spec: RuntimeSpec
+    private(set) var spec: RuntimeSpec
     private let specBytes: [UInt8]
     private let flags: Flags
     private let options: RuntimeCommandLine.GlobalOptions
@@ -34,7 +34,14 @@ struct CreateSession {
         guard spec.linux?.netDevices?.isEmpty ?? true else {
             throw CommandError("linux.netDevices is not supported: move the device with a createRuntime hook")
         }
+        guard (spec.linux?.memoryPolicy?.mode ?? "").isEmpty else {
+            throw CommandError("linux.memoryPolicy is not supported: start the program with numactl")
+        }
         guard spec.linux?.intelRdt == nil else { throw CommandError("linux.intelRdt is not supported on this host") }
+        try SeccompAgent.require(spec.linux?.seccomp)
+        if let sets = spec.process?.capabilities {
+            spec.process?.capabilities = sets.grantable(options.log)
+        }
         let wantsTerminal = spec.process?.terminal ?? false
         if wantsTerminal && !foreground && consoleSocket == nil {
             throw CommandError("cannot allocate a terminal for a detached container without --console-socket")
@@ -58,7 +65,12 @@ struct CreateSession {
         do throws(StartFailure) {
             let handle = if let cgroup = made.cgroup { try CgroupHandle(cgroup) } else { CgroupHandle() }
             options.log.debug("starting the container's first process")
-            var process = try ContainerProcess.start(try description(handle.placement, gate))
+            let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
+            var process = try ContainerProcess.start(
+                try description(handle.placement, gate),
+                supervisor: SeccompAgent.named(by: spec.linux?.seccomp, context, status: "creating"))
+            // It is the agent's alone: calls fail when that goes.
+            _ = process.seccompListener.take()
             let state = ContainerState(
                 id: id, pid: process.pid, startTicks: ProcessStatus(process.pid)?.startTicks ?? 0, bundle: bundle,
                 cgroupPath: made.cgroup?.path ?? "", systemdUnit: made.scope?.unit, systemdSlice: made.scope?.slice,
@@ -79,16 +91,17 @@ struct CreateSession {
 
     private func description(_ placement: CgroupPlacement, _ gate: StartGate?) throws(StartFailure) -> ContainerLaunch {
         let process = spec.process ?? RuntimeSpec.Process()
-        let size = process.consoleSize
+        let size = ForegroundRelay.startSize(process.consoleSize, foreground: foreground)
         var launch = ContainerLaunch(
             spec: spec, bundle: bundle, cgroup: placement,
             stdio: process.terminal ?? false
-                ? .terminal(width: UInt16(clamping: size?.width ?? 0), height: UInt16(clamping: size?.height ?? 0))
+                ? .terminal(width: size.width, height: size.height)
                 : .descriptors(input: 0, output: 1, error: 2),
             preservedDescriptors: preserved, noPivot: flags.has("no-pivot"),
             noNewKeyring: flags.has("no-new-keyring"), createWorkingDirectory: true, gate: gate)
-        guard let hooks = spec.hooks else { return launch }
         let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
+        launch.seccomp = try CompiledFilters.filter(for: spec.linux?.seccomp, options)
+        guard let hooks = spec.hooks else { return launch }
         launch.hooks = context
         let early = (hooks.prestart ?? []) + (hooks.createRuntime ?? [])
         guard !early.isEmpty else { return launch }
@@ -121,14 +134,6 @@ struct CreateSession {
         }
         if let path = pidfdSocket {
             try LocalSocket.send(process.pidfd.raw, to: path, payload: "pidfd")
-        }
-        if let path = spec.linux?.seccomp?.listenerPath, let listener = process.seccompListener.take() {
-            let metadata = JSONText.quote(spec.linux?.seccomp?.listenerMetadata ?? "")
-            let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
-            let document =
-                "{\"ociVersion\":\"\(HookContext.ociVersion)\",\"fds\":[\"seccompFd\"],\"pid\":\(process.pid),"
-                + "\"metadata\":\(metadata),\"state\":\(context.document(pid: process.pid, status: "creating"))}"
-            try LocalSocket.send(listener.raw, to: path, payload: document)
         }
     }
 }

@@ -168,7 +168,14 @@ struct LifecycleCommands {
             do throws(CgroupError) { try cgroup.remove() } catch { throw CommandError(error.message) }
         }
         store.remove()
-        try? runHooks(spec.hooks?.poststop, "poststop", state, "stopped", spec)
+        // One that fails neither fails the command nor stops those after it (runtime-spec runtime.md, "Lifecycle").
+        for hook in spec.hooks?.poststop ?? [] {
+            do throws(CommandError) {
+                try runHooks([hook], "poststop", state, "stopped", spec)
+            } catch {
+                options.log.warning(error.message)
+            }
+        }
     }
 
     private func runHooks(

@@ -27,7 +27,11 @@ struct EntryProcess {
         let process = entry.process
         umask(0)
         try entry.cgroup.enterLegacy()
-        if let list = process.execCPUAffinity?.initial { try Scheduling.setAffinity(list) }
+        if let list = process.execCPUAffinity?.initial {
+            try Scheduling.setAffinity(list)
+        } else {
+            Scheduling.resetAffinity()
+        }
         let proc = try at("proc", "the runtime needs the host's /proc") { () throws(SystemError) in
             try FileDescriptor("/proc", O_RDONLY | O_DIRECTORY)
         }

@@ -64,6 +64,12 @@ enum Scheduling {
         }
     }
 
+    /// Lets the caller's choice of processors go: those of the cgroup's cpuset remain (sched_setaffinity(2)).
+    static func resetAffinity() {
+        let mask = [UInt64](repeating: UInt64.max, count: 128)
+        clinux_sched_setaffinity(mask.count * 8, mask)
+    }
+
     /// `list` in the form of cpuset(7), for example `0-3,7`.
     static func setAffinity(_ list: String) throws(StartFailure) {
         var mask = [UInt64](repeating: 0, count: 128)

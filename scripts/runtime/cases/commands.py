@@ -121,13 +121,13 @@ def unknown_commands_and_flags(t):
         t.bad(command)
 
 
-@case(runc="has it since 1.1 as the others, but its version here lists other things", crun="lists other things")
+@case(alone="what the document lists is each runtime's own", runc="lists other things", crun="lists other things")
 def features_is_true(t):
     """What it claims to know, it knows: see also the cases of each of these."""
     document = json.loads(t.ok("features"))
     assert document["ociVersionMin"] == "1.0.0" and document["ociVersionMax"].startswith("1.")
     for option in document["mountOptions"]:
-        if option in ("iversion", "noiversion", "mand", "nomand", "idmap", "ridmap", "tmpcopyup"):
+        if option in ("iversion", "noiversion", "mand", "nomand", "idmap", "ridmap", "bind", "rbind"):
             continue
         t.spec["mounts"] = [entry for entry in t.mounts if entry["destination"] != "/mnt"]
         t.mount("/mnt", "tmpfs", "tmpfs", "size=1m", option)
@@ -135,7 +135,7 @@ def features_is_true(t):
     seccomp = document["linux"]["seccomp"]
     t.spec["mounts"] = [entry for entry in t.mounts if entry["destination"] != "/mnt"]
     t.linux["seccomp"] = {
-        "defaultAction": "SCMP_ACT_ALLOW", "architectures": seccomp["archs"],
+        "defaultAction": "SCMP_ACT_ALLOW", "architectures": [name for name in seccomp["archs"] if "X86" in name],
         "flags": [flag for flag in seccomp["supportedFlags"] if not flag.endswith("WAIT_KILLABLE_RECV")],
         "syscalls": [{"names": ["chmod"], "action": action, "args": [{"index": 5, "value": 77 + number, "op": operator}]}
                      for number, action in enumerate(seccomp["actions"]) if action not in ("SCMP_ACT_NOTIFY", "SCMP_ACT_ALLOW")
@@ -146,7 +146,7 @@ def features_is_true(t):
     t.run("true")
 
 
-@case(runc="is another version", crun="is another version")
+@case(alone="what the document lists is each runtime's own", runc="lists other things", crun="lists other things")
 def features_lists_what_there_is(t):
     document = json.loads(t.ok("features"))
     assert document["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
@@ -324,9 +324,9 @@ def update_cpuset(t):
     assert t.exec("grep", "Cpus_allowed_list", "/proc/self/status").split()[1] == "1"
 
 
-@case(controllers=True, crun="updates without looking")
+@case(controllers=True, alone="runc looks on cgroup v2 only", crun="updates without looking")
 def update_below_the_usage(t):
-    t.background("x=$(head -c 8000000 /dev/zero | tr '\\0' x); touch /ready; sleep 1000")
+    t.background("head -c 8000000 /dev/zero >/dev/shm/x; touch /ready; sleep 1000")
     assert support.eventually(lambda: os.path.exists(t.root + "/ready"))
     t.bad("update", "-r", "-", t.id, stdin=json.dumps({"memory": {"limit": 1 << 20, "checkBeforeUpdate": True}}))
 

@@ -319,7 +319,7 @@ def proc_sys_dev(t):
 def default_devices(t):
     for name, numbers in (("null", "1,3"), ("zero", "1,5"), ("full", "1,7"), ("random", "1,8"), ("urandom", "1,9"), ("tty", "5,0")):
         assert t.run("stat", "-c", "%t,%T %a", f"/dev/{name}") == f"{numbers} 666", name
-    assert t.sh("readlink /dev/fd /dev/stdin /dev/stdout /dev/stderr").split() == \
+    assert t.sh("for name in fd stdin stdout stderr; do readlink /dev/$name; done").split() == \
         ["/proc/self/fd", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"]
     assert t.run("readlink", "/dev/ptmx").endswith("pts/ptmx")
     t.sh("echo x >/dev/null && head -c 1 /dev/zero >/dev/null")
@@ -367,8 +367,6 @@ def masked_paths(t):
     t.linux["maskedPaths"] = ["/secret", "/file", "/nonesuch", "/secret", "/proc/kcore"]
     assert t.sh("ls /secret; cat /file; stat -c %t,%T /file") == "1,3"
     t.sh("touch /secret/x", status=1)
-    t.capable("CAP_SYS_ADMIN")
-    t.sh("umount /secret && mount -o remount,rw /secret", status=1)
 
 
 @case
@@ -400,7 +398,7 @@ def sysctl_is_read_only_inside(t):
     t.sh("echo 1 >/proc/sys/net/ipv4/ip_forward", status=1)
 
 
-@case
+@case(runc="leaves the root of the v1 mounts, a tmpfs, writable")
 def cgroup_mount_is_read_only(t):
     t.sh("for f in $(awk '$2 ~ \"^/sys/fs/cgroup\" { print $2 }' /proc/mounts); do mkdir $f/made 2>/dev/null && exit 1; done; exit 0")
 

@@ -299,7 +299,7 @@ def terminal_belongs_to_its_user(t):
     assert t.sh("stat -c %u:%g $(tty)", terminal=True) == "1000:5"
 
 
-@case(runc="wants a terminal to be there", crun="wants a terminal to be there")
+@case(alone="runc and crun want a terminal to be there")
 def terminal_without_one_outside(t):
     """The caller's streams are no terminal, the container's are."""
     t.process["terminal"] = True

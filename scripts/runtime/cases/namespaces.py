@@ -43,6 +43,7 @@ def joined_mount_namespace(t):
     t.namespace("mount", f"/proc/{pid}/ns/mnt")
     t.namespace("pid", f"/proc/{pid}/ns/pid")
     t.spec["mounts"], t.linux["maskedPaths"], t.linux["readonlyPaths"] = [], [], []
+    t.process["args"] = ["true"]
     result = t.launch("run")
     assert result.status in (0, 1), result
     assert t.status(t.id + "-a") == "running"
@@ -222,6 +223,24 @@ def intel_rdt(t):
     """Refused where it can't be had, in words."""
     t.linux["intelRdt"] = {"closID": "guaranteed_group", "l3CacheSchema": "L3:0=7f0"}
     t.refused("rdt")
+
+
+@case(alone="ours is the only one to refuse it", runc="1.3 ignores it", crun="has another notion of it")
+def memory_policy(t):
+    """Of runtime-spec 1.3, refused by name; an empty one asks for nothing."""
+    t.linux["memoryPolicy"] = {}
+    t.run("true")
+    t.linux["memoryPolicy"] = {"mode": "MPOL_INTERLEAVE", "nodes": "0"}
+    t.refused("memorypolicy")
+
+
+@case(alone="ours is the only one to refuse it", runc="1.3 ignores it", crun="moves the device")
+def net_devices(t):
+    """Of runtime-spec 1.3, refused by name."""
+    t.linux["netDevices"] = {}
+    t.run("true")
+    t.linux["netDevices"] = {"eth0": {"name": "eth1"}}
+    t.refused("netdevices")
 
 
 @case
