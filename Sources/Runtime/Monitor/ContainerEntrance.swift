@@ -192,7 +192,9 @@ final class ContainerEntrance {
                 filter = filter?.auditing
                 supervisor = SeccompPassage()
             } else if let program = seccompProgram, let path = program.listenerPath {
-                supervisor = SeccompAgent(path: path, metadata: program.listenerMetadata, container: id, bundle: bundle)
+                let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
+                supervisor = SeccompAgent(
+                    path: path, metadata: program.listenerMetadata, context: context, status: "running")
             }
             return try container.exec(
                 exec, spec: spec, stdio: stdio, seccomp: filter, subgroup: subgroup, target: Server.target,
