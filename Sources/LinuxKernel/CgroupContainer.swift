@@ -72,6 +72,16 @@ public struct ContainerCgroup: Sendable {
         }
     }
 
+    /// The same for a v2 group that is there already, made for the container by somebody else (systemd), with what holds
+    /// its place in it.
+    public func adopt(_ resources: RuntimeSpec.Resources?) throws(CgroupError) -> [String] {
+        for mountPoint in Self.legacyMountPoints(layout, Self.alwaysDriven) {
+            try Self.makeDirectories(mountPoint, path)
+        }
+        if !CgroupFile.exists(unifiedDirectory) { try makeUnified() }
+        return try update(resources ?? RuntimeSpec.Resources())
+    }
+
     /// Changes the limits of a running container; what `resources` leaves nil stays.
     /// - Returns: warnings, as from `create`.
     public func update(

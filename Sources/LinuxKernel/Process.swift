@@ -150,9 +150,11 @@ public enum Process {
     ///
     /// pivot_root(2) with `.` for both stacks the old root on the new one, so no directory for it is needed inside.
     public static func pivotRoot(to descriptor: Int32) throws(SystemError) {
+        let old = try FileDescriptor("/", clinux_o_path() | O_DIRECTORY)
         try checked("fchdir") { fchdir(descriptor) }
         try checked("pivot_root") { clinux_pivot_root(".", ".") }
-        // The old root must not send its unmounting back to the host.
+        // The old root must not send its unmounting back to the host. (`.` is the new one until here.)
+        try checked("fchdir") { fchdir(old.raw) }
         try checked("mount MS_SLAVE") { mount("", ".", nil, UInt(MS_SLAVE) | UInt(MS_REC), nil) }
         try Mount.detach(".")
         try checked("chdir /") { chdir("/") }

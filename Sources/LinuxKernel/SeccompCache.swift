@@ -50,6 +50,35 @@ public final class SeccompCache: Sendable {
         return entry
     }
 
+    /// The compiled form itself, for a process that starts one container and keeps nothing in memory. A cache that can't be
+    /// written costs time and is no error.
+    public func program(for policy: RuntimeSpec.Seccomp) throws(SeccompError) -> SeccompFilter {
+        let description = Self.description(of: policy)
+        if let filter = Self.load(directory + "/" + Self.hexadecimal(Self.hash(description.utf8)), description) {
+            return filter
+        }
+        prune()
+        if let entry = try? onDisk(policy), let program = CgroupFile.readBytes(entry.path) {
+            return SeccompFilter(program: program, flags: entry.flags)
+        }
+        return try SeccompFilter.compile(policy)
+    }
+
+    /// Policies come from callers: beyond so many pairs all go, and what is still used comes back.
+    private func prune() {
+        guard let stream = opendir(directory) else { return }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if !name.hasPrefix(".") { names.append(name) }
+        }
+        guard names.count >= 256 else { return }
+        for name in names { unlink(directory + "/" + name) }
+    }
+
     private func onDisk(_ policy: RuntimeSpec.Seccomp) throws(SeccompError) -> Entry {
         let description = Self.description(of: policy)
         let stem = directory + "/" + Self.hexadecimal(Self.hash(description.utf8))

@@ -7,6 +7,9 @@ import OCI
 public struct SeccompFilter: Sendable, Equatable {
     /// An array of `struct sock_filter`, 8 bytes each.
     public var program: [UInt8]
+    /// Whether loading it gives a listener.
+    public var notifies: Bool { flags & UInt32(SECCOMP_FILTER_FLAG_NEW_LISTENER) != 0 }
+
     /// SECCOMP_FILTER_FLAG_LOG, _SPEC_ALLOW, _TSYNC, _WAIT_KILLABLE_RECV, and _NEW_LISTENER where it notifies.
     public var flags: UInt32
 

@@ -21,7 +21,7 @@ func newSocket(extraFlags: UInt32 = 0) throws(SystemError) -> FileDescriptor {
 
 /// Calls `use` with the address of `directory/name`. `sun_path` has 108 bytes: a longer path is named through a
 /// descriptor of its directory, without changing the working directory.
-func withShortAddress(
+package func withShortAddress(
     directory: String, name: String,
     _ use: (UnsafePointer<sockaddr>, socklen_t) throws(SystemError) -> Void
 ) throws(SystemError) {

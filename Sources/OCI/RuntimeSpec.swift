@@ -263,6 +263,13 @@ extension RuntimeSpec {
         }
     }
 
+    /// A NUMA policy (set_mempolicy(2); runtime-spec 1.3).
+    public struct MemoryPolicy: Codable, Hashable, Sendable {
+        public var mode: String?
+        public var nodes: String?
+        public var flags: [String]?
+    }
+
     /// Linux-specific configuration.
     public struct Linux: Codable, Hashable, Sendable {
         public var uidMappings: [IDMapping]?
@@ -273,6 +280,7 @@ extension RuntimeSpec {
         public var namespaces: [Namespace]?
         public var devices: [Device]?
         public var netDevices: [String: NetDevice]?
+        public var memoryPolicy: MemoryPolicy?
         public var seccomp: Seccomp?
         public var rootfsPropagation: String?
         public var maskedPaths: [String]?
@@ -386,5 +394,12 @@ extension RuntimeSpec {
             self.l3CacheSchema = l3CacheSchema
             self.memBwSchema = memBwSchema
         }
+    }
+}
+
+extension KeyedDecodingContainer {
+    /// What is absent is root, as with runc: callers that write a process by hand leave `user` out.
+    func decode(_ type: RuntimeSpec.User.Type, forKey key: Key) throws -> RuntimeSpec.User {
+        try decodeIfPresent(type, forKey: key) ?? RuntimeSpec.User()
     }
 }

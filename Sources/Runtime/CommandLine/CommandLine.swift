@@ -11,9 +11,10 @@ public enum RuntimeCommandLine {
     struct GlobalOptions: Sendable {
         /// Where the state of containers is kept.
         var root = "/run/mycontainer-runtime"
-        var log: String?
-        var logIsJSON = false
-        var debug = false
+        /// Whether `root` was named, and has to be there.
+        var rootIsGiven = false
+        var log = RuntimeLog()
+        var cgroups = CgroupDriver.files
     }
 
     /// Runs the command and ends the process with its exit code.
@@ -30,19 +31,28 @@ public enum RuntimeCommandLine {
             let code = try run(arguments, &options)
             exit(code)
         } catch {
-            report(error.message, options)
+            options.log.error(error.message)
             exit(error.exitCode)
         }
     }
 
     private static func run(_ arguments: [String], _ options: inout GlobalOptions) throws(CommandError) -> Int32 {
         let flags = try Flags(
-            arguments.dropFirst(), valued: ["root", "log", "log-format", "rootless", "criu"],
+            arguments.dropFirst(), valued: ["root", "log", "log-format", "rootless", "criu", "cgroup-manager"],
             boolean: ["debug", "systemd-cgroup", "version", "help"], aliases: ["v": "version", "h": "help"])
-        if let root = flags.value("root") { options.root = root }
-        options.log = flags.value("log")
-        options.logIsJSON = flags.value("log-format") == "json"
-        options.debug = flags.has("debug")
+        if let root = flags.path("root") {
+            options.root = root
+            options.rootIsGiven = true
+        }
+        options.log.path = flags.path("log")
+        options.log.debugging = flags.has("debug")
+        if let text = flags.value("log-format") {
+            guard let format = RuntimeLog.Format(rawValue: text) else {
+                throw CommandError("unknown log format \(text): text and json are known")
+            }
+            options.log.format = format
+        }
+        options.cgroups = try CgroupDriver(flags)
         if flags.has("version") {
             print("mycontainer-runtime version \(ProductVersion.current)")
             print("spec: \(HookContext.ociVersion)")
@@ -52,12 +62,8 @@ public enum RuntimeCommandLine {
             print(usage)
             return flags.rest.isEmpty && !flags.has("help") ? 1 : 0
         }
-        if flags.has("systemd-cgroup") {
-            throw CommandError(
-                "the systemd cgroup driver is not supported: use the cgroupfs driver (podman: --cgroup-manager=cgroupfs; "
-                    + "dockerd: --exec-opt native.cgroupdriver=cgroupfs)")
-        }
         let rest = flags.rest.dropFirst()
+        options.log.debug("\(name) \(rest.joined(separator: " "))")
         switch name {
         case "create": return try LifecycleCommands(options: options).create(rest)
         case "run": return try LifecycleCommands(options: options).run(rest)
@@ -81,32 +87,22 @@ public enum RuntimeCommandLine {
         }
     }
 
-    /// To stderr, and to the log that containerd and podman read the reason from.
-    private static func report(_ message: String, _ options: GlobalOptions) {
-        Diagnostics.say(message)
-        guard let path = options.log, let file = try? FileDescriptor(path, O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
-        else { return }
-        let time = Clock.rfc3339()
-        let line =
-            options.logIsJSON
-            ? "{\"level\":\"error\",\"msg\":\(JSONText.quote(message)),\"time\":\"\(time)\"}\n"
-            : "time=\"\(time)\" level=error msg=\(JSONText.quote(message))\n"
-        _ = write(file.raw, line, line.utf8.count)
-    }
-
     private static let usage = """
-        Usage: mycontainer-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug] COMMAND …
+        Usage: mycontainer-runtime [--root DIR] [--log FILE] [--log-format text|json] [--debug] [--systemd-cgroup]
+                                   [--cgroup-manager cgroupfs|systemd|disabled] COMMAND …
 
         An OCI runtime. Commands:
-          create [--bundle DIR] [--console-socket PATH] [--pid-file FILE] [--no-pivot] [--no-new-keyring]
-                 [--preserve-fds N] ID
+          create [--bundle DIR] [--config FILE] [--console-socket PATH] [--pid-file FILE] [--pidfd-socket PATH]
+                 [--no-pivot] [--no-new-keyring] [--preserve-fds N] ID
           start ID
           run [create's flags] [--detach] [--keep] ID
           state ID
           kill [--all] ID [SIGNAL]
           delete [--force] ID
           exec [--process FILE] [--tty] [--user UID[:GID]] [--env K=V] [--cwd DIR] [--cap NAME] [--detach]
-               [--console-socket PATH] [--pid-file FILE] [--preserve-fds N] [--no-new-privs] ID COMMAND …
+               [--console-socket PATH] [--pid-file FILE] [--pidfd-socket PATH] [--preserve-fds N] [--no-new-privs]
+               [--cgroup PATH] [--ignore-paused] [--additional-gids GID] [--apparmor PROFILE] [--process-label LABEL]
+               ID COMMAND …
           list [--format table|json] [--quiet]
           ps [--format table|json] ID [ps options]
           pause ID · resume ID

@@ -13,12 +13,13 @@ struct ContainerState: Codable {
     /// Start time of `pid` in clock ticks since boot (proc(5), field 22 of stat): tells a reused pid from the old one.
     var startTicks: UInt64
     var bundle: String
+    /// The container's own cgroup, which `delete` removes; empty where it stays in its caller's.
     var cgroupPath: String
-    /// Whether the container has cgroups of its own, which `delete` removes.
-    var ownsCgroup: Bool
+    /// The scope that systemd made for it, and that scope's slice.
+    var systemdUnit: String?
+    var systemdSlice: String?
     /// Nanoseconds since the epoch.
     var created: Int64
-    var rootless = false
     var noNewKeyring = false
 }
 
@@ -142,7 +143,15 @@ extension ContainerState {
         return .running
     }
 
+    var scope: SystemdScope? {
+        guard let systemdUnit, let systemdSlice else { return nil }
+        return SystemdScope(unit: systemdUnit, slice: systemdSlice)
+    }
+
     func cgroup() throws(CommandError) -> ContainerCgroup {
+        guard !cgroupPath.isEmpty else {
+            throw CommandError("container \(id) has no cgroup of its own: it was made with --cgroup-manager disabled")
+        }
         do {
             return try ContainerCgroup(layout: try CgroupLayout.detect(), path: cgroupPath)
         } catch {
@@ -172,6 +181,20 @@ struct ProcessStatus {
         guard fields.count > 19, let ticks = UInt64(String(decoding: fields[19], as: UTF8.self)) else { return nil }
         isZombie = fields[0].first == UInt8(ascii: "Z") || fields[0].first == UInt8(ascii: "X")
         startTicks = ticks
+    }
+}
+
+/// Compiled seccomp filters, kept below the runtime's root: compiling one takes as long as all the rest of a start.
+enum CompiledFilters {
+    static func filter(
+        for policy: RuntimeSpec.Seccomp?, _ options: RuntimeCommandLine.GlobalOptions
+    ) throws(StartFailure) -> SeccompFilter? {
+        guard let policy else { return nil }
+        do throws(SeccompError) {
+            return try SeccompCache(directory: "\(options.root)/.seccomp").program(for: policy)
+        } catch {
+            throw StartFailure(stage: "seccomp", errno: EINVAL, message: error.message)
+        }
     }
 }
 

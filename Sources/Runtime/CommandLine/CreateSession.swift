@@ -8,27 +8,45 @@ import OCI
 struct CreateSession {
     let id: String
     let bundle: String
-    let spec: RuntimeSpec
+    private(set) var spec: RuntimeSpec
     private let specBytes: [UInt8]
     private let flags: Flags
+    private let options: RuntimeCommandLine.GlobalOptions
     private let foreground: Bool
+    private let pidFile: String?
+    private let consoleSocket: String?
+    private let pidfdSocket: String?
 
-    init(_ id: String, _ flags: Flags, foreground: Bool = false) throws(CommandError) {
+    init(
+        _ id: String, _ flags: Flags, _ options: RuntimeCommandLine.GlobalOptions, foreground: Bool = false
+    ) throws(CommandError) {
         self.id = id
+        self.options = options
         self.flags = flags
         self.foreground = foreground
+        pidFile = flags.path("pid-file")
+        consoleSocket = flags.path("console-socket")
+        pidfdSocket = flags.path("pidfd-socket")
         bundle = try Self.absolute(flags.value("bundle") ?? ".")
-        (spec, specBytes) = try SpecFile.read("\(bundle)/config.json")
+        let path = flags.value("config") ?? "config.json"
+        (spec, specBytes) = try SpecFile.read(path.hasPrefix("/") ? path : "\(bundle)/\(path)")
         guard spec.process != nil else { throw CommandError("config.json has no process") }
         guard spec.linux?.netDevices?.isEmpty ?? true else {
             throw CommandError("linux.netDevices is not supported: move the device with a createRuntime hook")
         }
+        guard (spec.linux?.memoryPolicy?.mode ?? "").isEmpty else {
+            throw CommandError("linux.memoryPolicy is not supported: start the program with numactl")
+        }
         guard spec.linux?.intelRdt == nil else { throw CommandError("linux.intelRdt is not supported on this host") }
+        try SeccompAgent.require(spec.linux?.seccomp)
+        if let sets = spec.process?.capabilities {
+            spec.process?.capabilities = sets.grantable(options.log)
+        }
         let wantsTerminal = spec.process?.terminal ?? false
-        if wantsTerminal && !foreground && flags.value("console-socket") == nil {
+        if wantsTerminal && !foreground && consoleSocket == nil {
             throw CommandError("cannot allocate a terminal for a detached container without --console-socket")
         }
-        if !wantsTerminal && flags.value("console-socket") != nil {
+        if !wantsTerminal && consoleSocket != nil {
             throw CommandError("--console-socket was given, but process.terminal is not set")
         }
     }
@@ -43,58 +61,46 @@ struct CreateSession {
 
     /// - Returns: the started process; its state and pid file are written.
     func launch(in store: borrowing ContainerStore, gate: StartGate?) throws(CommandError) -> StartedProcess {
-        let cgroupPath = try self.cgroupPath()
-        let cgroup: ContainerCgroup
-        do throws(CgroupError) {
-            cgroup = try ContainerCgroup(layout: try CgroupLayout.detect(), path: cgroupPath)
-            for warning in try cgroup.create(Self.resources(spec)) {
-                Diagnostics.say("warning: \(warning)")
-            }
-        } catch {
-            throw CommandError(error.message)
-        }
+        let made = try NewCgroup.make(options.cgroups, id: id, spec, options.log)
         do throws(StartFailure) {
-            let handle = try CgroupHandle(cgroup)
-            var process = try ContainerProcess.start(try description(handle.placement, gate))
+            let handle = if let cgroup = made.cgroup { try CgroupHandle(cgroup) } else { CgroupHandle() }
+            options.log.debug("starting the container's first process")
+            var process = try ContainerProcess.start(
+                try description(handle.placement, gate),
+                supervisor: SeccompAgent.named(by: spec.linux?.seccomp, context, status: "creating"))
+            // It is the agent's alone: calls fail when that goes.
+            _ = process.seccompListener.take()
             let state = ContainerState(
                 id: id, pid: process.pid, startTicks: ProcessStatus(process.pid)?.startTicks ?? 0, bundle: bundle,
-                cgroupPath: cgroupPath, ownsCgroup: true, created: Clock.now(),
-                noNewKeyring: flags.has("no-new-keyring"))
+                cgroupPath: made.cgroup?.path ?? "", systemdUnit: made.scope?.unit, systemdSlice: made.scope?.slice,
+                created: Clock.now(), noNewKeyring: flags.has("no-new-keyring"))
             do throws(CommandError) {
                 try write(state, store, &process)
             } catch {
                 ContainerProcess.abandon(process.pidfd.raw)
                 throw StartFailure(stage: "state", errno: 0, message: error.message)
             }
+            options.log.debug("the container's first process is \(process.pid)")
             return process
         } catch {
-            try? cgroup.kill()
-            try? cgroup.remove()
+            made.undo()
             throw CommandError(error.message)
         }
     }
 
-    /// With the devices that every container needs allowed after the configuration's own rules, as runc does.
-    private static func resources(_ spec: RuntimeSpec) -> RuntimeSpec.Resources? {
-        guard var resources = spec.linux?.resources, let rules = resources.devices, !rules.isEmpty else {
-            return spec.linux?.resources
-        }
-        resources.devices = rules + DeviceFilter.containerDefault.filter(\.allow)
-        return resources
-    }
-
     private func description(_ placement: CgroupPlacement, _ gate: StartGate?) throws(StartFailure) -> ContainerLaunch {
         let process = spec.process ?? RuntimeSpec.Process()
-        let size = process.consoleSize
+        let size = ForegroundRelay.startSize(process.consoleSize, foreground: foreground)
         var launch = ContainerLaunch(
             spec: spec, bundle: bundle, cgroup: placement,
             stdio: process.terminal ?? false
-                ? .terminal(width: UInt16(clamping: size?.width ?? 0), height: UInt16(clamping: size?.height ?? 0))
+                ? .terminal(width: size.width, height: size.height)
                 : .descriptors(input: 0, output: 1, error: 2),
             preservedDescriptors: preserved, noPivot: flags.has("no-pivot"),
             noNewKeyring: flags.has("no-new-keyring"), createWorkingDirectory: true, gate: gate)
+        let context = self.context
+        launch.seccomp = try CompiledFilters.filter(for: spec.linux?.seccomp, options)
         guard let hooks = spec.hooks else { return launch }
-        let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
         launch.hooks = context
         let early = (hooks.prestart ?? []) + (hooks.createRuntime ?? [])
         guard !early.isEmpty else { return launch }
@@ -104,6 +110,10 @@ struct CreateSession {
             try HookRunner.run(hooks.createRuntime, kind: "createRuntime", document: document)
         }
         return launch
+    }
+
+    private var context: HookContext {
+        HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
     }
 
     private var preserved: Int32 {
@@ -121,28 +131,13 @@ struct CreateSession {
             throw CommandError("cannot keep the configuration: \(error)")
         }
         try store.write(state)
-        try PidFile.write(process.pid, flags.value("pid-file"))
-        if let path = flags.value("console-socket"), let terminal = process.terminal.take() {
-            try ConsoleSocket.send(terminal.raw, to: path)
+        try PidFile.write(process.pid, pidFile)
+        if let path = consoleSocket, let terminal = process.terminal.take() {
+            try LocalSocket.send(terminal.raw, to: path, payload: "/dev/ptmx")
         }
-        if let path = spec.linux?.seccomp?.listenerPath, let listener = process.seccompListener.take() {
-            let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
-            try ConsoleSocket.send(
-                listener.raw, to: path,
-                payload: SeccompAgent.document(
-                    pid: process.pid, metadata: spec.linux?.seccomp?.listenerMetadata ?? "", context: context,
-                    status: "creating"))
+        if let path = pidfdSocket {
+            try LocalSocket.send(process.pidfd.raw, to: path, payload: "pidfd")
         }
-    }
-
-    /// Absolute ones are taken as they are; otherwise below the runtime's own group, named after the container.
-    private func cgroupPath() throws(CommandError) -> String {
-        let path = spec.linux?.cgroupsPath ?? ""
-        if path.isEmpty { return "/\(id)" }
-        if path.split(separator: ":", omittingEmptySubsequences: false).count == 3 {
-            throw CommandError("cgroupsPath \(path) is for the systemd cgroup driver, which is not supported")
-        }
-        return path.hasPrefix("/") ? path : "/\(path)"
     }
 }
 
@@ -153,36 +148,6 @@ enum PidFile {
             try Files.replace(path, with: Array(String(pid).utf8))
         } catch {
             throw CommandError("cannot write the pid file: \(error)")
-        }
-    }
-}
-
-/// Descriptors for whoever asked for them: a terminal's master over `--console-socket`, a seccomp listener.
-enum ConsoleSocket {
-    static func send(_ descriptor: Int32, to path: String, payload: String = "/dev/ptmx") throws(CommandError) {
-        do throws(SystemError) {
-            let socket = FileDescriptor(
-                owning: try checked("socket") {
-                    Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-                })
-            var address = sockaddr_un()
-            address.sun_family = sa_family_t(AF_UNIX)
-            guard path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
-                throw SystemError("connect to \(path)", errno: ENAMETOOLONG)
-            }
-            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-            try checked("connect to \(path)") {
-                withUnsafePointer(to: &address) {
-                    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                        connect(socket.raw, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                    }
-                }
-            }
-            try checked("send to \(path)") {
-                clinux_send_with_fd(socket.raw, payload, payload.utf8.count, descriptor)
-            }
-        } catch {
-            throw CommandError("cannot hand over a descriptor: \(error)")
         }
     }
 }

@@ -1,3 +1,5 @@
+import LinuxKernel
+
 /// `features` (runtime-spec features.md).
 enum FeatureDocument {
     private static func list(_ words: String) -> String {
@@ -11,7 +13,8 @@ enum FeatureDocument {
         + "rnosymfollow ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared "
         + "silent slave strictatime suid symfollow sync tmpcopyup unbindable"
 
-    static let text = """
+    static var text: String {
+        """
         {
           "ociVersionMin": "1.0.0",
           "ociVersionMax": "\(HookContext.ociVersion)",
@@ -19,16 +22,29 @@ enum FeatureDocument {
           "mountOptions": [\(list(mountOptions))],
           "linux": {
             "namespaces": [\(list("cgroup ipc mount network pid time user uts"))],
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
-            "seccomp": {"enabled": true},
+            "capabilities": [\(list(Capabilities.available.names.joined(separator: " ")))],
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": true},
+            "seccomp": {
+              "enabled": true,
+              "actions": [\(list(SeccompVocabulary.actions.joined(separator: " ")))],
+              "operators": [\(list(SeccompVocabulary.operators.joined(separator: " ")))],
+              "archs": [\(list(SeccompVocabulary.architectures.joined(separator: " ")))],
+              "knownFlags": [\(list(SeccompVocabulary.flags.joined(separator: " ")))],
+              "supportedFlags": [\(list(SeccompVocabulary.flags.joined(separator: " ")))]
+            },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false}
-          }
+          },
+          "annotations": {
+            "io.github.seccomp.libseccomp.version": "\(SeccompVocabulary.libraryVersion)"
+          },
+          "potentiallyUnsafeConfigAnnotations": [\(list("org.systemd.property."))]
         }
         """
+    }
 }
 
 /// What `spec` writes: runc's defaults.

@@ -17,19 +17,29 @@ struct ExecCommand {
         "e": "env", "t": "tty", "u": "user", "g": "additional-gids", "p": "process", "d": "detach", "c": "cap",
     ]
 
+    /// Whatever fails before the program runs ends with 255, so that callers can tell it from the program's own code.
     func run(_ arguments: ArraySlice<String>) throws(CommandError) -> Int32 {
+        do throws(CommandError) {
+            return try execute(arguments)
+        } catch {
+            throw CommandError(error.message, exitCode: 255)
+        }
+    }
+
+    private func execute(_ arguments: ArraySlice<String>) throws(CommandError) -> Int32 {
         let flags = try Flags(arguments, valued: Self.valued, boolean: Self.boolean, aliases: Self.aliases)
         let store = try ContainerStore.open(try flags.container(), root: options.root)
         let state = try store.readState()
         let status = state.status(in: store)
         guard let target = state.openProcess() else {
-            throw CommandError("cannot exec in a stopped container", exitCode: 255)
+            throw CommandError("cannot exec in a stopped container")
         }
         if status == .paused && !flags.has("ignore-paused") {
-            throw CommandError("cannot exec in a paused container (use --ignore-paused to override)", exitCode: 255)
+            throw CommandError("cannot exec in a paused container (use --ignore-paused to override)")
         }
         let spec = try store.readSpec()
-        let process = try self.process(flags, spec)
+        var process = try self.process(flags, spec)
+        if let sets = process.capabilities { process.capabilities = sets.grantable(options.log) }
         let terminal = process.terminal ?? false
         let detach = flags.has("detach")
         if terminal && detach && flags.value("console-socket") == nil {
@@ -38,20 +48,30 @@ struct ExecCommand {
         store.unlock()
         let relay = detach ? nil : ForegroundRelay()
         do throws(StartFailure) {
-            let handle = try CgroupHandle(try cgroup(state, flags.value("cgroup")))
-            let size = process.consoleSize
-            let entry = ContainerEntry(
+            let handle =
+                if let cgroup = try cgroup(state, flags.value("cgroup")) { try CgroupHandle(cgroup) } else {
+                    CgroupHandle()
+                }
+            let size = ForegroundRelay.startSize(process.consoleSize, foreground: !detach)
+            var entry = ContainerEntry(
                 process: process, spec: spec, target: target.raw, targetPid: state.pid, cgroup: handle.placement,
                 stdio: terminal
-                    ? .terminal(width: UInt16(clamping: size?.width ?? 0), height: UInt16(clamping: size?.height ?? 0))
+                    ? .terminal(width: size.width, height: size.height)
                     : .descriptors(input: 0, output: 1, error: 2),
                 preservedDescriptors: flags.value("preserve-fds").flatMap { Int32($0) } ?? 0,
                 noNewKeyring: state.noNewKeyring)
-            var started = try ContainerProcess.exec(entry)
+            let context = HookContext(id: state.id, bundle: state.bundle, annotations: spec.annotations ?? [:])
+            entry.seccomp = try CompiledFilters.filter(for: spec.linux?.seccomp, options)
+            var started = try ContainerProcess.exec(
+                entry, supervisor: SeccompAgent.named(by: spec.linux?.seccomp, context, status: status.rawValue))
+            _ = started.seccompListener.take()
             do throws(CommandError) {
                 try PidFile.write(started.pid, flags.value("pid-file"))
                 if let path = flags.value("console-socket"), let terminal = started.terminal.take() {
-                    try ConsoleSocket.send(terminal.raw, to: path)
+                    try LocalSocket.send(terminal.raw, to: path, payload: "/dev/ptmx")
+                }
+                if let path = flags.value("pidfd-socket") {
+                    try LocalSocket.send(started.pidfd.raw, to: path, payload: "pidfd")
                 }
                 guard let relay else { return 0 }
                 return try relay.run(pidfd: started.pidfd.raw, terminal: started.terminal.take()).code
@@ -60,11 +80,12 @@ struct ExecCommand {
                 throw StartFailure(stage: "exec", errno: 0, message: error.message)
             }
         } catch {
-            throw CommandError("exec failed: \(error.message)", exitCode: 255)
+            throw CommandError("exec failed: \(error.message)")
         }
     }
 
-    private func cgroup(_ state: ContainerState, _ below: String?) throws(StartFailure) -> ContainerCgroup {
+    private func cgroup(_ state: ContainerState, _ below: String?) throws(StartFailure) -> ContainerCgroup? {
+        if state.cgroupPath.isEmpty { return nil }
         do throws(CgroupError) {
             var path = state.cgroupPath
             // runc's form: CONTROLLERS:PATH or PATH, below the container's own.

@@ -1,3 +1,5 @@
+import Glibc
+
 /// A command line in the form of Go's flag packages, which the callers of OCI runtimes use: `--name value`,
 /// `--name=value`, `-n value`; flags come before the first positional argument, `--` ends them.
 struct Flags {
@@ -45,6 +47,14 @@ struct Flags {
 
     func value(_ name: String) -> String? { values[name]?.last }
     func has(_ name: String) -> Bool { switches.contains(name) }
+
+    /// A path as the caller means it: the working directory changes later.
+    func path(_ name: String) -> String? {
+        guard let path = value(name), !path.hasPrefix("/") else { return value(name) }
+        guard let directory = getcwd(nil, 0) else { return path }
+        defer { free(directory) }
+        return "\(String(cString: directory))/\(path)"
+    }
 
     func number(_ name: String) throws(CommandError) -> Int? {
         guard let text = value(name) else { return nil }

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import LinuxKernel
+import OCI
 
 /// Stays with a container in the foreground: passes signals on, copies between the caller's terminal and the
 /// container's, and waits.
@@ -98,10 +99,23 @@ struct ForegroundRelay {
     }
 
     private static func copySize(to terminal: Int32) {
+        let size = callersSize()
+        if size.width != 0 || size.height != 0 {
+            try? Terminal.setSize(terminal, width: size.width, height: size.height)
+        }
+    }
+
+    /// What a terminal starts with: the size that the configuration gives, else, in the foreground, that of the caller's.
+    static func startSize(_ size: RuntimeSpec.ConsoleSize?, foreground: Bool) -> (width: UInt16, height: UInt16) {
+        if let size, size.width != 0 || size.height != 0 {
+            return (UInt16(clamping: size.width), UInt16(clamping: size.height))
+        }
+        return foreground ? callersSize() : (0, 0)
+    }
+
+    private static func callersSize() -> (width: UInt16, height: UInt16) {
         var columns: UInt16 = 0
         var rows: UInt16 = 0
-        if clinux_get_window_size(0, &columns, &rows) == 0 && (columns != 0 || rows != 0) {
-            try? Terminal.setSize(terminal, width: columns, height: rows)
-        }
+        return clinux_get_window_size(0, &columns, &rows) == 0 ? (columns, rows) : (0, 0)
     }
 }

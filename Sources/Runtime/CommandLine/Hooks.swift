@@ -55,11 +55,16 @@ enum JSONText {
 /// Runs hooks one after the other; each gets the state document on stdin (runtime-spec config.md, "POSIX-platform
 /// Hooks").
 enum HookRunner {
-    static func run(_ hooks: [RuntimeSpec.Hook]?, kind: String, document: String) throws(StartFailure) {
-        for hook in hooks ?? [] { try run(hook, kind, document) }
+    /// - Parameter environment: of hooks that have none of their own.
+    static func run(
+        _ hooks: [RuntimeSpec.Hook]?, kind: String, document: String, environment: [String] = []
+    ) throws(StartFailure) {
+        for hook in hooks ?? [] { try run(hook, kind, document, environment) }
     }
 
-    private static func run(_ hook: RuntimeSpec.Hook, _ kind: String, _ document: String) throws(StartFailure) {
+    private static func run(
+        _ hook: RuntimeSpec.Hook, _ kind: String, _ document: String, _ environment: [String]
+    ) throws(StartFailure) {
         var ends: [Int32] = [-1, -1]
         try at("hook", "cannot run the \(kind) hook \(hook.path)") { () throws(SystemError) in
             try checked("pipe") { clinux_pipe(&ends) }
@@ -82,7 +87,7 @@ enum HookRunner {
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
         let arguments = hook.args.flatMap { $0.isEmpty ? nil : $0 } ?? [hook.path]
         var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
-        var envp: [UnsafeMutablePointer<CChar>?] = (hook.env ?? []).map { strdup($0) } + [nil]
+        var envp: [UnsafeMutablePointer<CChar>?] = (hook.env ?? environment).map { strdup($0) } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
         var pid: pid_t = 0
         let result = posix_spawn(&pid, hook.path, &actions, &attributes, &argv, &envp)
@@ -94,24 +99,53 @@ enum HookRunner {
         let pidfd = try at("hook", "cannot watch the \(kind) hook \(hook.path)") { () throws(SystemError) in
             try LinuxKernel.Process.openPidfd(pid)
         }
-        // A pipe takes 64 KiB at once; a hook that doesn't read must not block or kill us.
-        signal(SIGPIPE, SIG_IGN)
-        _ = fcntl(feed.raw, F_SETFL, O_NONBLOCK)
-        _ = write(feed.raw, document, document.utf8.count)
-        _ = consume feed
-        let timeout = hook.timeout.map { Int32(clamping: $0 * 1000) } ?? -1
+        let pipe = feed.release()
         let status = try at("hook", "cannot wait for the \(kind) hook \(hook.path)") { () throws(SystemError) in
-            var descriptor = pollfd(fd: pidfd.raw, events: Int16(POLLIN), revents: 0)
-            let ready = try checked("poll") { poll(&descriptor, 1, timeout) }
-            if ready == 0 { try? LinuxKernel.Process.signal(pidfd: pidfd.raw, SIGKILL) }
-            let status = try LinuxKernel.Process.wait(pidfd: pidfd.raw)
-            if ready == 0 { throw SystemError("it did not end within \(hook.timeout ?? 0) s", errno: ETIMEDOUT) }
-            return status
+            try attend(pidfd.raw, feeding: pipe, document, seconds: hook.timeout)
         }
         guard status == .exited(0) else {
             throw StartFailure(
                 stage: "hook", errno: 0,
                 message: "the \(kind) hook \(hook.path) failed with exit code \(status?.code ?? 255)")
         }
+    }
+
+    /// Writes the document to a process that may read all of it, some or nothing, and waits for its end.
+    /// - Parameter feed: is closed.
+    private static func attend(
+        _ pidfd: Int32, feeding feed: Int32, _ document: String, seconds: Int?
+    ) throws(SystemError) -> ExitStatus? {
+        // Whoever doesn't read must neither block nor kill us.
+        signal(SIGPIPE, SIG_IGN)
+        var rest = Array(document.utf8)[...]
+        _ = fcntl(feed, F_SETFL, O_NONBLOCK)
+        var input = feed
+        defer { if input >= 0 { close(input) } }
+        let deadline = seconds.map { monotonicMilliseconds() + Int64($0) * 1000 }
+        while true {
+            if rest.isEmpty, input >= 0 {
+                close(input)
+                input = -1
+            }
+            var sources = [
+                pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: input, events: Int16(POLLOUT), revents: 0),
+            ]
+            let left = deadline.map { Int32(clamping: max(0, $0 - monotonicMilliseconds())) } ?? -1
+            if try checked("poll", { poll(&sources, 2, left) }) == 0 {
+                try? LinuxKernel.Process.signal(pidfd: pidfd, SIGKILL)
+                _ = try? LinuxKernel.Process.wait(pidfd: pidfd)
+                throw SystemError("it did not end within \(seconds ?? 0) s", errno: ETIMEDOUT)
+            }
+            if sources[0].revents != 0 { return try LinuxKernel.Process.wait(pidfd: pidfd) }
+            let count = rest.withUnsafeBytes { write(input, $0.baseAddress, $0.count) }
+            if count >= 0 { rest = rest.dropFirst(count) } else if errno != EAGAIN && errno != EINTR { rest = [] }
+        }
+    }
+
+    private static func monotonicMilliseconds() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
     }
 }

@@ -47,6 +47,9 @@ struct InspectionCommands {
         let flags = try Flags(
             arguments, valued: ["format"], boolean: ["quiet"], aliases: ["f": "format", "q": "quiet"])
         var rows: [(state: ContainerState, status: ContainerStatus, spec: RuntimeSpec)] = []
+        guard !options.rootIsGiven || access(options.root, F_OK) == 0 else {
+            throw CommandError("there is no directory \(options.root)")
+        }
         for id in Self.entries(of: options.root).sorted() {
             // One that goes away meanwhile isn't listed.
             guard let store = try? ContainerStore.open(id, root: options.root), let state = try? store.readState(),
@@ -166,7 +169,7 @@ struct InspectionCommands {
         let state = try store.readState()
         guard state.status(in: store) != .stopped else { throw CommandError("container is not running") }
         store.unlock()
-        let seconds = max(1, Int(flags.value("interval")?.prefix { $0 != "s" } ?? "5") ?? 5)
+        let interval = try Self.milliseconds(flags.value("interval") ?? "5s")
         let cgroup = try state.cgroup()
         do throws(CgroupError) {
             if flags.has("stats") {
@@ -175,9 +178,9 @@ struct InspectionCommands {
             }
             guard let process = state.openProcess() else { return 0 }
             if let watch = try cgroup.watchOutOfMemory() {
-                try follow(state, cgroup, process.raw, seconds, watch.descriptor.raw) { watch.acknowledge() }
+                try follow(state, cgroup, process.raw, interval, watch.descriptor.raw) { watch.acknowledge() }
             } else {
-                try follow(state, cgroup, process.raw, seconds, -1) {}
+                try follow(state, cgroup, process.raw, interval, -1) {}
             }
             return 0
         } catch {
@@ -185,8 +188,18 @@ struct InspectionCommands {
         }
     }
 
+    /// A duration as Go writes it, with one unit: `100ms`, `5s`, `1m`.
+    private static func milliseconds(_ text: String) throws(CommandError) -> Int32 {
+        let units: [String: Int] = ["ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000]
+        let digits = text.prefix { $0.isNumber }
+        guard let number = Int(digits), let unit = units[String(text.dropFirst(digits.count))], number > 0 else {
+            throw CommandError("--interval needs a duration such as 500ms or 5s, not \(text)")
+        }
+        return Int32(clamping: number.multipliedReportingOverflow(by: unit).partialValue)
+    }
+
     private func follow(
-        _ state: ContainerState, _ cgroup: ContainerCgroup, _ process: Int32, _ seconds: Int, _ memory: Int32,
+        _ state: ContainerState, _ cgroup: ContainerCgroup, _ process: Int32, _ interval: Int32, _ memory: Int32,
         _ acknowledge: () -> Void
     ) throws(CgroupError) {
         while true {
@@ -194,7 +207,7 @@ struct InspectionCommands {
                 pollfd(fd: process, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: memory, events: Int16(POLLIN), revents: 0),
             ]
-            let ready = poll(&sources, 2, Int32(clamping: seconds * 1000))
+            let ready = poll(&sources, 2, interval)
             if sources[0].revents != 0 { return }
             if sources[1].revents != 0 {
                 acknowledge()

@@ -9,17 +9,17 @@ struct LifecycleCommands {
     let options: RuntimeCommandLine.GlobalOptions
 
     private static let createValued: Set<String> = [
-        "bundle", "console-socket", "pid-file", "preserve-fds", "pidfd-socket",
+        "bundle", "config", "console-socket", "pid-file", "preserve-fds", "pidfd-socket",
     ]
     private static let createBoolean: Set<String> = ["no-pivot", "no-new-keyring", "detach", "keep", "no-subreaper"]
-    private static let createAliases = ["b": "bundle", "d": "detach"]
+    private static let createAliases = ["b": "bundle", "d": "detach", "f": "config"]
 
     func create(_ arguments: ArraySlice<String>) throws(CommandError) -> Int32 {
         let flags = try Flags(
             arguments, valued: Self.createValued, boolean: Self.createBoolean, aliases: Self.createAliases)
         let store = try ContainerStore.create(try flags.container(), root: options.root)
         do throws(CommandError) {
-            let session = try CreateSession(store.id, flags)
+            let session = try CreateSession(store.id, flags, options)
             let gate = try Gate.make(in: store.directory)
             _ = try session.launch(in: store, gate: StartGate(command: gate.command.raw, status: gate.status.raw))
         } catch {
@@ -55,7 +55,7 @@ struct LifecycleCommands {
         let keep = flags.has("keep")
         let code: Int32
         do throws(CommandError) {
-            let session = try CreateSession(store.id, flags, foreground: !detach)
+            let session = try CreateSession(store.id, flags, options, foreground: !detach)
             // Signals meanwhile are for the container: they wait until it can get them.
             let relay = detach ? nil : ForegroundRelay()
             var process = try session.launch(in: store, gate: nil)
@@ -100,13 +100,17 @@ struct LifecycleCommands {
             }
             return 0
         }
-        guard let process = state.openProcess() else { throw CommandError("container not running") }
+        // Without a pid namespace of its own nothing else ends what the first process started.
+        let spec = try? store.readSpec()
+        let isolated = spec?.linux?.namespaces?.contains { $0.type == "pid" && ($0.path ?? "").isEmpty } ?? true
+        let cgroup = number == SIGKILL && !isolated ? try? state.cgroup() : nil
+        guard let process = state.openProcess() else {
+            if let cgroup, let left = try? cgroup.processes(), !left.isEmpty, (try? cgroup.kill()) != nil { return 0 }
+            throw CommandError("container not running")
+        }
         do throws(SystemError) {
             try LinuxKernel.Process.signal(pidfd: process.raw, number)
-            // Without a pid namespace of its own nothing else ends what the first process started.
-            let spec = try? store.readSpec()
-            let isolated = spec?.linux?.namespaces?.contains { $0.type == "pid" && ($0.path ?? "").isEmpty } ?? true
-            if number == SIGKILL && !isolated { try? state.cgroup().kill() }
+            try? cgroup?.kill()
         } catch {
             throw CommandError("cannot signal the container: \(error)")
         }
@@ -156,13 +160,22 @@ struct LifecycleCommands {
         _ store: borrowing ContainerStore, _ state: ContainerState, _ known: RuntimeSpec?
     ) throws(CommandError) {
         let spec = if let known { known } else { try store.readSpec() }
-        if state.ownsCgroup {
+        if !state.cgroupPath.isEmpty {
             let cgroup = try state.cgroup()
             try? cgroup.kill()
+            // systemd removes the group of a scope that it stops; what it leaves, or has no part in, goes here.
+            try state.scope?.stop()
             do throws(CgroupError) { try cgroup.remove() } catch { throw CommandError(error.message) }
         }
         store.remove()
-        try? runHooks(spec.hooks?.poststop, "poststop", state, "stopped", spec)
+        // One that fails neither fails the command nor stops those after it (runtime-spec runtime.md, "Lifecycle").
+        for hook in spec.hooks?.poststop ?? [] {
+            do throws(CommandError) {
+                try runHooks([hook], "poststop", state, "stopped", spec)
+            } catch {
+                options.log.warning(error.message)
+            }
+        }
     }
 
     private func runHooks(
@@ -187,9 +200,9 @@ enum Signals {
         "WINCH", "IO", "PWR", "SYS",
     ]
 
-    /// A number, or a name with or without `SIG`.
+    /// A number (0 only asks whether the process is there), or a name with or without `SIG`.
     static func number(_ text: String) -> Int32? {
-        if let number = Int32(text) { return (1...64).contains(number) ? number : nil }
+        if let number = Int32(text) { return (0...64).contains(number) ? number : nil }
         var name = text.uppercased()
         if name.hasPrefix("SIG") { name.removeFirst(3) }
         if let index = names.firstIndex(of: name) { return Int32(index + 1) }

@@ -25,7 +25,7 @@ struct ResourceCommands {
     private static let updateFlags: Set<String> = [
         "resources", "blkio-weight", "cpu-period", "cpu-quota", "cpu-burst", "cpu-share", "cpu-rt-period",
         "cpu-rt-runtime", "cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit",
-        "cpu-idle",
+        "cpu-idle", "kernel-memory", "kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema",
     ]
 
     func update(_ arguments: ArraySlice<String>) throws(CommandError) -> Int32 {
@@ -34,7 +34,13 @@ struct ResourceCommands {
         guard status != .stopped else { throw CommandError("container not running") }
         let resources = try Self.resources(flags)
         return try act(state) { (cgroup) throws(CgroupError) in
-            for warning in try cgroup.update(resources) { Diagnostics.say("warning: \(warning)") }
+            for warning in try cgroup.update(resources) { options.log.warning(warning) }
+            let scope = state.scope
+            do throws(CommandError) {
+                try scope?.adopt(cgroup)
+            } catch {
+                throw CgroupError(error.message, errno: EIO)
+            }
         }
     }
 
@@ -49,6 +55,11 @@ struct ResourceCommands {
             } catch {
                 throw CommandError("\(path) does not describe resources: \(error)")
             }
+            // As with runc: callers send the rules of the start along, and whoever added to them since keeps that.
+            resources.devices = nil
+        }
+        if flags.value("l3-cache-schema") != nil || flags.value("mem-bw-schema") != nil {
+            throw CommandError("Intel RDT is not supported: leave out --l3-cache-schema and --mem-bw-schema")
         }
         var cpu = resources.cpu ?? RuntimeSpec.CPU()
         if let value = try flags.number("cpu-period") { cpu.period = UInt64(clamping: value) }

@@ -92,7 +92,8 @@ extension ContainerMonitor {
     var seccompSupervisor: (any SeccompSupervisor)? {
         if let audit { return audit }
         guard let program = document.seccompProgram, let path = program.listenerPath else { return nil }
-        return SeccompAgent(path: path, metadata: program.listenerMetadata, container: document.id, bundle: bundle)
+        let context = HookContext(id: document.id, bundle: bundle, annotations: [:])
+        return SeccompAgent(path: path, metadata: program.listenerMetadata, context: context)
     }
 
     private func watch(_ listener: consuming FileDescriptor?) throws(StartFailure) {

@@ -51,6 +51,12 @@ public struct CgroupHandle: ~Copyable, Sendable {
     public let placement: CgroupPlacement
     private let descriptors: DescriptorSet
 
+    /// The caller's own cgroup.
+    public init() {
+        placement = .inherited
+        descriptors = DescriptorSet()
+    }
+
     /// `subgroup` is a group of the v2 hierarchy below the container's to place processes in; v1 has no such group.
     public init(_ cgroup: ContainerCgroup, subgroup: CgroupSubgroup? = nil) throws(StartFailure) {
         var descriptors = DescriptorSet()

@@ -115,11 +115,17 @@ struct ChildSetup {
         }
     }
 
+    /// The configuration's variables, of several with one name the last, and HOME where it is absent or empty.
     func environment(home: String?) -> [String] {
-        var environment = process.env ?? []
-        if !environment.contains(where: { $0.hasPrefix("HOME=") }) {
-            environment.append("HOME=\(home.flatMap { $0.isEmpty ? nil : $0 } ?? "/")")
+        var names: Set<Substring> = []
+        var environment: [String] = []
+        for variable in (process.env ?? []).reversed() {
+            let name = variable.prefix { $0 != "=" }
+            if !names.insert(name).inserted || variable == "HOME=" { continue }
+            environment.append(variable)
         }
+        environment.reverse()
+        if !process.hasHome { environment.append("HOME=\(home.flatMap { $0.isEmpty ? nil : $0 } ?? "/")") }
         return environment
     }
 
@@ -129,5 +135,13 @@ struct ChildSetup {
         if clinux_join_session_keyring(nil) < 0 && errno != ENOSYS && errno != EDQUOT && errno != EPERM {
             throw StartFailure(stage: "keyring", errno: errno, message: "cannot join a new session keyring")
         }
+    }
+}
+
+extension RuntimeSpec.Process {
+    /// Whether its environment says where HOME is.
+    var hasHome: Bool {
+        guard let home = (env ?? []).last(where: { $0.hasPrefix("HOME=") }) else { return false }
+        return home != "HOME="
     }
 }

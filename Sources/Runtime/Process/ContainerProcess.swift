@@ -21,6 +21,7 @@ public enum ContainerProcess {
     ) throws(StartFailure) -> StartedProcess {
         let linux = launch.spec.linux ?? RuntimeSpec.Linux()
         try Sysctl.validate(linux.sysctl ?? [:], linux.namespaces ?? [])
+        try Sysctl.refuseHostSettings(launch.spec)
         let seccomp = if let ready = launch.seccomp { ready } else { try compile(linux.seccomp) }
         try enter(launch.bundle)
         let preparation = try Preparation.make(launch)

@@ -27,10 +27,15 @@ struct EntryProcess {
         let process = entry.process
         umask(0)
         try entry.cgroup.enterLegacy()
-        if let list = process.execCPUAffinity?.initial { try Scheduling.setAffinity(list) }
+        if let list = process.execCPUAffinity?.initial {
+            try Scheduling.setAffinity(list)
+        } else {
+            Scheduling.resetAffinity()
+        }
         let proc = try at("proc", "the runtime needs the host's /proc") { () throws(SystemError) in
             try FileDescriptor("/proc", O_RDONLY | O_DIRECTORY)
         }
+        if let domain = entry.spec.linux?.personality { try Scheduling.apply(domain) }
         // While the ids are the host's: a new user namespace couldn't.
         if let score = process.oomScoreAdj { try Privileges.setOutOfMemoryScore(score, "self", proc.raw) }
         var setup = ChildSetup(
@@ -109,7 +114,7 @@ struct EntryProcess {
             return try Identity(request, fallback: entry.process.user, root: root)
         }
         var identity = Identity(entry.process.user)
-        if !(entry.process.env ?? []).contains(where: { $0.hasPrefix("HOME=") }) { identity.findHome(root: root) }
+        if !entry.process.hasHome { identity.findHome(root: root) }
         return identity
     }
 }

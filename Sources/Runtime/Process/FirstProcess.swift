@@ -32,6 +32,7 @@ struct FirstProcess {
         }
         umask(0)
         try launch.cgroup.enterLegacy()
+        Scheduling.resetAffinity()
         try enterNamespaces(process)
         if launch.prepared != nil {
             channel.send(.namespacesExist)
@@ -56,7 +57,7 @@ struct FirstProcess {
         }
         try Sysctl.apply(linux.sysctl ?? [:], proc: proc)
         let identity = try root >= 0 ? assembleRoot(process, setup, proc) : enterJoinedMounts(process, setup)
-        if let domain = linux.personality { try apply(domain) }
+        if let domain = linux.personality { try Scheduling.apply(domain) }
         let privileges = Privileges(
             process: process, identity: identity, seccomp: seccomp, hostProc: proc, channel: channel)
         try privileges.applyHostSettings(
@@ -67,7 +68,7 @@ struct FirstProcess {
         }
         if root >= 0 { try changeRoot() }
         if usesUserNamespace || identity.uid != 0 { setup.giveStreams(to: identity.uid) }
-        try finish(process, identity, privileges, confinement, &setup)
+        try finish(process, identity, confinement, &setup)
     }
 
     // MARK: Namespaces
@@ -152,17 +153,6 @@ struct FirstProcess {
         }
     }
 
-    private func apply(_ personality: RuntimeSpec.Personality) throws(StartFailure) {
-        let domains: [String: UInt] = ["LINUX": 0, "LINUX32": 8]
-        guard let domain = domains[personality.domain], personality.flags?.isEmpty ?? true else {
-            throw StartFailure(
-                stage: "personality", errno: EINVAL, message: "unknown personality \(personality.domain)")
-        }
-        try at("personality", "cannot set the personality \(personality.domain)") { () throws(SystemError) in
-            try checked("personality") { clinux_personality(domain) }
-        }
-    }
-
     // MARK: Root filesystem
 
     private func assembleRoot(
@@ -181,6 +171,7 @@ struct FirstProcess {
             hostProc: proc)
         try filesystem.assemble()
         try connectStreams(setup, devpts: filesystem.devpts)
+        try filesystem.seal()
         let identity = try resolveIdentity(process, root)
         if launch.createWorkingDirectory { try makeWorkingDirectory(process) }
         try runContainerHooks()
@@ -223,7 +214,7 @@ struct FirstProcess {
             return try Identity(request, fallback: process.user, root: root)
         }
         var identity = Identity(process.user)
-        if !(process.env ?? []).contains(where: { $0.hasPrefix("HOME=") }) { identity.findHome(root: root) }
+        if !process.hasHome { identity.findHome(root: root) }
         return identity
     }
 
@@ -295,8 +286,8 @@ struct FirstProcess {
     }
 
     private mutating func finish(
-        _ process: RuntimeSpec.Process, _ identity: Identity, _ privileges: Privileges,
-        _ confinement: consuming FileDescriptor?, _ setup: inout ChildSetup
+        _ process: RuntimeSpec.Process, _ identity: Identity, _ confinement: consuming FileDescriptor?,
+        _ setup: inout ChildSetup
     ) throws(StartFailure) -> Never {
         var extra: [Int32] = launch.gate.map { [$0.command, $0.status] } ?? []
         let isConfined = raw(confinement) >= 0
@@ -305,9 +296,9 @@ struct FirstProcess {
         try setup.closeDescriptors(keeping: &extra)
         channel = setup.channel
         let entered = try setup.enterWorkingDirectory()
-        try Privileges(
-            process: process, identity: identity, seccomp: seccomp, hostProc: -1, channel: channel
-        ).drop()
+        let user = Privileges(
+            process: process, identity: identity, seccomp: seccomp, hostProc: -1, channel: channel)
+        try user.drop()
         if !entered, case let again = try setup.enterWorkingDirectory(), !again {
             throw StartFailure(
                 stage: "chdir", errno: EACCES,
@@ -316,12 +307,16 @@ struct FirstProcess {
         try setup.verifyWorkingDirectory()
         let environment = setup.environment(home: identity.home)
         let executable = try Executable(process, environment: environment)
+        // A listener travels over the setup socket, in whose place the gate puts a FIFO.
+        let notifies = seccomp?.notifies ?? false
+        if notifies { try user.loadLateFilter() }
         if launch.gate != nil { waitAtGate(command: extra[0], status: extra[1]) }
         if let context = launch.hooks, let hooks = launch.spec.hooks?.startContainer {
             try HookRunner.run(
-                hooks, kind: "startContainer", document: context.document(pid: getpid(), status: "created"))
+                hooks, kind: "startContainer", document: context.document(pid: getpid(), status: "created"),
+                environment: environment)
         }
-        try privileges.loadLateFilter()
+        if !notifies { try user.loadLateFilter() }
         let channel = self.channel
         if launch.reaper {
             var terminal = false

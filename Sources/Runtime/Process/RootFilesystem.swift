@@ -24,6 +24,8 @@ struct RootFilesystem {
     private(set) var devpts: Int32 = -1
     /// Roots of the procfs and sysfs that were mounted here, by destination: `proc`, `sys`.
     private(set) var kernelMounts: [String: Int32] = [:]
+    /// The root of /dev, where that is to be read-only once everything is in it; -1 else.
+    private var devices: Int32 = -1
 
     init(
         spec: RuntimeSpec, root: Int32, binds: [Int: Int32], userNamespace: Bool, cgroup: CgroupPlacement,
@@ -102,7 +104,7 @@ struct RootFilesystem {
             }
         }
         try at("mount", "cannot mount \(type) on \(mount.destination)") { () throws(SystemError) in
-            if options.copyUp && options.attributes.set & MountAttributes.readOnly != 0 {
+            if options.copyUp && options.attributes.set & MountAttributes.readOnly != 0 && destination != "dev" {
                 try Mount.change(mounted.raw, MountAttributes(set: MountAttributes.readOnly))
             }
             if let propagation = options.propagation {
@@ -110,11 +112,21 @@ struct RootFilesystem {
             }
             try Mount.attach(mounted.raw, on: target.raw)
         }
-        // They stay open: for the console, and for what is to be hidden. exec closes them.
+        // They stay open: for the console, for what is to be hidden, for what is sealed. exec closes them.
         switch type {
         case "devpts": devpts = (consume mounted).release()
         case "proc", "sysfs": kernelMounts[destination] = (consume mounted).release()
+        case _ where destination == "dev" && options.attributes.set & MountAttributes.readOnly != 0:
+            devices = (consume mounted).release()
         default: break
+        }
+    }
+
+    /// To be called when nothing more is made in /dev.
+    func seal() throws(StartFailure) {
+        guard devices >= 0 else { return }
+        try at("devices", "cannot make /dev read-only") { () throws(SystemError) in
+            try Mount.change(devices, MountAttributes(set: MountAttributes.readOnly))
         }
     }
 
@@ -161,7 +173,7 @@ struct RootFilesystem {
             try context.set("mode", String(status.st_mode & 0o7777, radix: 8))
         }
         var attributes = options.attributes.set | options.recursiveAttributes.set
-        if options.copyUp { attributes &= ~MountAttributes.readOnly }
+        if options.copyUp || normalized(mount.destination) == "dev" { attributes &= ~MountAttributes.readOnly }
         return try context.mount(attributes: attributes)
     }
 

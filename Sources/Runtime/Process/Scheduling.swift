@@ -4,7 +4,7 @@ import LinuxKernel
 import MonitorProtocol
 import OCI
 
-/// Scheduling policy, I/O priority and CPU affinity of a process (runtime-spec config.md).
+/// Scheduling policy, I/O priority, CPU affinity and personality of a process (runtime-spec config.md).
 enum Scheduling {
     private static let policies: [String: UInt32] = [
         "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_IDLE": 5, "SCHED_DEADLINE": 6,
@@ -51,6 +51,23 @@ enum Scheduling {
             // Class in the upper bits, IOPRIO_WHO_PROCESS is 1 (ioprio_set(2)).
             try checked("ioprio_set") { clinux_ioprio_set(1, 0, number << 13 | Int32(priority.priority)) }
         }
+    }
+
+    static func apply(_ personality: RuntimeSpec.Personality) throws(StartFailure) {
+        let domains: [String: UInt] = ["LINUX": 0, "LINUX32": 8]
+        guard let domain = domains[personality.domain], personality.flags?.isEmpty ?? true else {
+            throw StartFailure(
+                stage: "personality", errno: EINVAL, message: "unknown personality \(personality.domain)")
+        }
+        try at("personality", "cannot set the personality \(personality.domain)") { () throws(SystemError) in
+            try checked("personality") { clinux_personality(domain) }
+        }
+    }
+
+    /// Lets the caller's choice of processors go: those of the cgroup's cpuset remain (sched_setaffinity(2)).
+    static func resetAffinity() {
+        let mask = [UInt64](repeating: UInt64.max, count: 128)
+        clinux_sched_setaffinity(mask.count * 8, mask)
     }
 
     /// `list` in the form of cpuset(7), for example `0-3,7`.

@@ -16,35 +16,49 @@ protocol SeccompSupervisor: AnyObject {
 final class SeccompAgent: SeccompSupervisor {
     private let path: String
     private let metadata: String
-    private let container: String
-    private let bundle: String
+    private let context: HookContext
+    private let status: String
 
     var answersItself: Bool { false }
 
-    init(path: String, metadata: String?, container: String, bundle: String) {
+    /// - Parameter status: of the container, while the process is being set up.
+    init(path: String, metadata: String?, context: HookContext, status: String = "creating") {
         self.path = path
         self.metadata = metadata ?? ""
-        self.container = container
-        self.bundle = bundle
+        self.context = context
+        self.status = status
     }
 
     func answer(_ listener: Int32) {}
 
     func begin(_ listener: Int32, pid: Int32) throws(StartFailure) {
-        let context = HookContext(id: container, bundle: bundle, annotations: [:])
         do throws(CommandError) {
-            try ConsoleSocket.send(
-                listener, to: path,
-                payload: Self.document(pid: pid, metadata: metadata, context: context, status: "creating"))
+            try LocalSocket.send(listener, to: path, payload: document(pid: pid))
         } catch {
             throw StartFailure(stage: "seccomp", errno: 0, message: "the profile's seccomp agent: \(error.message)")
         }
     }
 
     /// What is sent beside the listener: the specification's container process state.
-    static func document(pid: Int32, metadata: String, context: HookContext, status: String) -> String {
+    private func document(pid: Int32) -> String {
         "{\"ociVersion\":\"\(HookContext.ociVersion)\",\"fds\":[\"seccompFd\"],\"pid\":\(pid),"
             + "\"metadata\":\(JSONText.quote(metadata)),"
             + "\"state\":\(context.document(pid: pid, status: status))}"
+    }
+
+    /// Who answers a policy's questions, where it asks any.
+    static func named(
+        by seccomp: RuntimeSpec.Seccomp?, _ context: HookContext, status: String
+    ) -> SeccompAgent? {
+        guard let seccomp, let path = seccomp.listenerPath, !path.isEmpty else { return nil }
+        return SeccompAgent(path: path, metadata: seccomp.listenerMetadata, context: context, status: status)
+    }
+
+    /// A filter that asks somebody needs somebody to ask.
+    static func require(_ seccomp: RuntimeSpec.Seccomp?) throws(CommandError) {
+        guard let seccomp, seccomp.syscalls?.contains(where: { $0.action == "SCMP_ACT_NOTIFY" }) ?? false,
+            (seccomp.listenerPath ?? "").isEmpty
+        else { return }
+        throw CommandError("the seccomp action SCMP_ACT_NOTIFY needs a listenerPath")
     }
 }

@@ -42,6 +42,21 @@ enum Sysctl {
         }
     }
 
+    /// A name or a clock of the container's own, without the namespace for it, would be the host's.
+    static func refuseHostSettings(_ spec: RuntimeSpec) throws(StartFailure) {
+        let own = Set((spec.linux?.namespaces ?? []).map(\.type))
+        func refuse(_ what: String, _ namespace: String) throws(StartFailure) {
+            throw StartFailure(
+                stage: "config", errno: EINVAL,
+                message: "\(what) needs a \(namespace) namespace: the container shares the host's")
+        }
+        if !own.contains("uts") {
+            if !(spec.hostname ?? "").isEmpty { try refuse("a hostname", "uts") }
+            if !(spec.domainname ?? "").isEmpty { try refuse("a domainname", "uts") }
+        }
+        if !own.contains("time"), !(spec.linux?.timeOffsets ?? [:]).isEmpty { try refuse("timeOffsets", "time") }
+    }
+
     private static func refusal(_ name: String, _ why: String) -> StartFailure {
         StartFailure(stage: "sysctl", errno: EINVAL, message: "cannot set the sysctl \(name): \(why)")
     }
