@@ -15,7 +15,7 @@ export SWIFT_BACKTRACE := enable=no
 export MYCONTAINER_BIN ?= $(CURDIR)/bin
 export MYCONTAINER_REGISTRY ?= $(CURDIR)/$(REGISTRY)
 
-.PHONY: help setup build images test test-unit test-integration test-clients test-crash test-vm bench lint format \
+.PHONY: help setup build images test test-unit test-integration test-clients test-runtime test-crash test-vm bench lint format \
 	test-defences test-seccomp fuzz demo install uninstall clean
 
 help: ## what the targets do
@@ -37,8 +37,8 @@ images: ## make images/registry/: busybox, debian and redis, from Debian package
 	@scripts/setup --check build
 	scripts/images/build --output $(REGISTRY)
 
-test: build images ## everything: unit, root integration, real clients, crash injection, pure cgroup v2 in a VM
-	scripts/test unit integration clients crash vm
+test: build images ## everything: unit, root integration, clients, the runtime alone, crash injection, a VM
+	scripts/test unit integration clients runtime crash vm
 
 test-unit: ## unit tests
 	scripts/test unit
@@ -48,6 +48,9 @@ test-integration: build images ## the built programs driven as root, with a priv
 
 test-clients: build images ## the docker CLI, docker-py and docker-compose against our daemon
 	scripts/test clients
+
+test-runtime: build images ## podman, containerd and dockerd on our runtime; its cases side by side with runc and crun
+	scripts/test runtime
 
 test-crash: build images ## SIGKILL after every mutating system call (CRASH=full for each one, else a sample)
 	scripts/test crash

@@ -12,6 +12,11 @@ CGROUP = "/sys/fs/cgroup"
 UNIFIED = CGROUP + "/unified" if os.path.isdir(CGROUP + "/unified") else CGROUP
 
 
+def programs():
+    """The folder of our programs."""
+    return os.environ.get("MYCONTAINER_BIN", os.path.join(TOP, "bin"))
+
+
 class Timer:
     """timer.c, or floor.c, running: takes commands, answers with nanoseconds."""
 
@@ -156,10 +161,9 @@ class Ours(Engine):
     programs = ("mycontainerd", "mycontainer-runtime", "mycontainer-monitor", "mycontainer-init")
 
     def start(self):
-        programs = os.environ.get("MYCONTAINER_BIN", os.path.join(TOP, "bin"))
-        self.client = os.path.join(programs, "mycontainer")
+        self.client = os.path.join(programs(), "mycontainer")
         self.environment["MYCONTAINER_HOST"] = "unix://" + self.socket
-        self.spawn("unshare", "--net", "--", os.path.join(programs, "mycontainerd"),
+        self.spawn("unshare", "--net", "--", os.path.join(programs(), "mycontainerd"),
                    "--data-root", self.scratch + "/data", "--exec-root", self.scratch + "/exec",
                    "-H", "unix://" + self.socket, "--registry", self.registry, "--pidfile", self.scratch + "/pid")
         wait_for(self.answers, 20, "our daemon")
@@ -243,13 +247,48 @@ class Bundles:
             "crun": Timer("sh", "-c", bind, wrapper=("unshare", "--mount", "--propagation", "private", "--"),
                           environment=environment),
             "runc": Timer(timer, environment=environment),
+            "mycontainer-runtime": Timer(timer, environment=dict(environment, PATH=f"{programs()}:{path}")),
         }
         self.count = 0
 
-    def command(self, runtime):
+    def command(self, runtime, bundle=None):
         self.count += 1
         root = f"{self.directory}-{runtime}"
-        return [runtime, "--root", root, "run", "--bundle", self.directory, f"bench-{os.getpid()}-{self.count}"]
+        return [runtime, "--root", root, "run", "--bundle", bundle or self.directory, f"bench-{os.getpid()}-{self.count}"]
+
+    def with_profile(self):
+        """A second bundle, with podman's default seccomp profile (docker's, for the most part) in its configuration."""
+        folder = self.directory + "-profile"
+        os.makedirs(folder, exist_ok=True)
+        if not os.path.lexists(folder + "/rootfs"):
+            os.symlink(self.directory + "/rootfs", folder + "/rootfs")
+        with open(self.directory + "/config.json") as file:
+            spec = json.load(file)
+        spec["linux"]["seccomp"] = self.profile(set(spec["process"]["capabilities"]["bounding"]))
+        with open(folder + "/config.json", "w") as file:
+            json.dump(spec, file)
+        return folder
+
+    @staticmethod
+    def profile(capabilities):
+        """The profile as an engine resolves it: rules that these capabilities and this architecture ask for."""
+        unpacked = subprocess.run([TOP + "/scripts/peers", "podman"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        with open(unpacked + "/usr/share/containers/seccomp.json") as file:
+            document = json.load(file)
+        architecture = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+        rules = []
+        for rule in document["syscalls"]:
+            wanted, unwanted = rule.pop("includes", {}), rule.pop("excludes", {})
+            if set(unwanted.get("caps") or ()) & capabilities or architecture in (unwanted.get("arches") or ()):
+                continue
+            if set(wanted.get("caps") or ()) - capabilities or architecture not in (wanted.get("arches") or [architecture]):
+                continue
+            rules.append({key: rule[key] for key in ("names", "action", "args", "errnoRet") if rule.get(key) is not None})
+        for entry in document["archMap"]:
+            if entry["architecture"] == {"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64"}[architecture]:
+                architectures = [entry["architecture"], *entry["subArchitectures"]]
+        return {"defaultAction": document["defaultAction"], "defaultErrnoRet": document.get("defaultErrnoRet", 1),
+                "architectures": architectures, "syscalls": rules}
 
     def version(self, runtime):
         folder = "sbin" if runtime == "runc" else "bin"

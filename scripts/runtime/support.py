@@ -1,0 +1,140 @@
+"""What the runtime's suites share: commands with a time limit, with a terminal, and counted checks."""
+
+import errno
+import fcntl
+import fnmatch
+import os
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# PID 1 of a pid namespace: it reaps what is left to it.
+INIT = ("bash", "-c", '"$@"; exit $?', "init")
+LIMIT = int(os.environ.get("CHECK_LIMIT", "60"))
+
+
+def runtime():
+    """The runtime under test."""
+    return os.path.join(os.environ.get("MYCONTAINER_BIN", os.path.join(TOP, "bin")), "mycontainer-runtime")
+
+
+def registry():
+    return os.environ.get("MYCONTAINER_REGISTRY", os.path.join(TOP, "images/registry"))
+
+
+def peers(*which):
+    """The folder of unpacked peers, made where it is absent."""
+    return subprocess.run([TOP + "/scripts/peers", *which], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
+
+
+def eventually(condition, seconds=20):
+    """Asks until `condition` is true; false when it was not by then."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+class Result:
+    def __init__(self, status, output, error=""):
+        self.status, self.output, self.error = status, output, error
+
+    def __repr__(self):
+        return f"status {self.status}, output {self.output!r}, errors {self.error[-1500:]!r}"
+
+
+def call(command, stdin="", **options):
+    """Runs a command to its end; output goes to files, so that a child that keeps them open holds nobody up."""
+    with open(os.memfd_create("out"), "w+b") as out, open(os.memfd_create("err"), "w+b") as err:
+        feed = subprocess.DEVNULL if stdin == "" else subprocess.PIPE
+        process = subprocess.Popen(command, stdin=feed, stdout=out, stderr=err, **options)
+        try:
+            if feed == subprocess.PIPE:
+                process.communicate(stdin.encode(), timeout=LIMIT)
+            process.wait(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return Result(f"stuck for {LIMIT} s", "")
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+        return Result(process.returncode, *texts)
+
+
+def on_terminal(command, rows=30, columns=100, **options):
+    """Runs a command on a terminal of its own; what it writes there, with line ends as a file has them."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def take():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, preexec_fn=take, **options)
+    os.close(slave)
+    output, deadline = b"", time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        if not select.select([master], [], [], 1)[0]:
+            continue
+        try:
+            piece = os.read(master, 65536)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            piece = b""
+        if not piece:
+            break
+        output += piece
+    else:
+        process.kill()
+    os.close(master)
+    process.wait()
+    return Result(process.returncode, output.decode(errors="replace").replace("\r", ""))
+
+
+class Checks:
+    """Counts checks; one that fails is told at once, with all that its command said."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def record(self, name, good, told=""):
+        if good:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print(f"not ok: {name}\n  {told}", flush=True)
+        return good
+
+    def expect(self, name, command, output=None, status=0, error=None, terminal=False):
+        """`command` must end with `status`; its output and errors must match the shell patterns."""
+        result = on_terminal(command) if terminal else call(command)
+        good = result.status == status
+        good = good and (output is None or fnmatch.fnmatchcase(result.output.strip(), output))
+        good = good and (error is None or fnmatch.fnmatchcase(result.error.strip(), error))
+        wanted = f"status {status}, output {output!r}, errors {error!r}"
+        return self.record(name, good, f"command: {' '.join(command)}\n  got:     {result}\n  wanted:  {wanted}")
+
+    def totals(self):
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        return self.failed == 0 and self.passed > 0
+
+
+def as_root():
+    if os.geteuid() != 0:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: needs root")
+    if not os.access(runtime(), os.X_OK):
+        sys.exit(f"{os.path.basename(sys.argv[0])}: no {runtime()}: run 'make build' first")
