@@ -15,8 +15,7 @@ export SWIFT_BACKTRACE := enable=no
 export MYCONTAINER_BIN ?= $(CURDIR)/bin
 export MYCONTAINER_REGISTRY ?= $(CURDIR)/$(REGISTRY)
 
-.PHONY: help setup build images test test-unit test-integration test-clients test-runtime test-crash test-vm bench \
-	bench-networks lint format \
+.PHONY: help setup build images test test-unit test-integration test-clients test-runtime test-crash test-vm bench lint format \
 	test-defences test-seccomp fuzz demo install uninstall clean
 
 help: ## what the targets do

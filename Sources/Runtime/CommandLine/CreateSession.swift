@@ -65,7 +65,6 @@ struct CreateSession {
         do throws(StartFailure) {
             let handle = if let cgroup = made.cgroup { try CgroupHandle(cgroup) } else { CgroupHandle() }
             options.log.debug("starting the container's first process")
-            let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
             var process = try ContainerProcess.start(
                 try description(handle.placement, gate),
                 supervisor: SeccompAgent.named(by: spec.linux?.seccomp, context, status: "creating"))
@@ -99,7 +98,7 @@ struct CreateSession {
                 : .descriptors(input: 0, output: 1, error: 2),
             preservedDescriptors: preserved, noPivot: flags.has("no-pivot"),
             noNewKeyring: flags.has("no-new-keyring"), createWorkingDirectory: true, gate: gate)
-        let context = HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
+        let context = self.context
         launch.seccomp = try CompiledFilters.filter(for: spec.linux?.seccomp, options)
         guard let hooks = spec.hooks else { return launch }
         launch.hooks = context
@@ -111,6 +110,10 @@ struct CreateSession {
             try HookRunner.run(hooks.createRuntime, kind: "createRuntime", document: document)
         }
         return launch
+    }
+
+    private var context: HookContext {
+        HookContext(id: id, bundle: bundle, annotations: spec.annotations ?? [:])
     }
 
     private var preserved: Int32 {

@@ -324,7 +324,7 @@ def update_cpuset(t):
     assert t.exec("grep", "Cpus_allowed_list", "/proc/self/status").split()[1] == "1"
 
 
-@case(controllers=True, alone="runc looks on cgroup v2 only", crun="updates without looking")
+@case(controllers=True, crun="updates without looking")
 def update_below_the_usage(t):
     t.background("head -c 8000000 /dev/zero >/dev/shm/x; touch /ready; sleep 1000")
     assert support.eventually(lambda: os.path.exists(t.root + "/ready"))
