@@ -121,7 +121,7 @@ enum HookRunner {
         _ = fcntl(feed, F_SETFL, O_NONBLOCK)
         var input = feed
         defer { if input >= 0 { close(input) } }
-        let deadline = seconds.map { monotonicMilliseconds() + Int64($0) * 1000 }
+        let deadline = seconds.map { monotonicMilliseconds() + Int64(min($0, Int(Int32.max))) * 1000 }
         while true {
             if rest.isEmpty, input >= 0 {
                 close(input)
