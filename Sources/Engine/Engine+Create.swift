@@ -210,10 +210,11 @@ extension Engine {
                     extra: (host.extraHosts ?? []).filter { !$0.hasSuffix("host-gateway") }), mode: 0o644)
         }
         let resolver = (try? Files.text("/etc/resolv.conf")) ?? ""
+        let overrides = resolverOverrides(host)
         try Files.write(
             directory + "/resolv.conf",
             ContainerFiles.resolvConf(
-                host: resolver, servers: host.dns ?? [], search: host.dnsSearch ?? [],
-                options: host.dnsOptions ?? [], ownNetwork: modes.network == .own), mode: 0o644)
+                host: resolver, servers: overrides.servers, search: overrides.search, options: overrides.options,
+                ownNetwork: modes.network == .own), mode: 0o644)
     }
 }

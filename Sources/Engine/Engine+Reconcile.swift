@@ -10,6 +10,7 @@ extension Engine {
         let rebooted = try noteBoot()
         try loadNetworks()
         try loadContainers()
+        try configureDefaultNetwork()
         finishDeletions()
         quarantineUnknown()
         await withTaskGroup(of: Void.self) { group in

@@ -99,6 +99,7 @@ extension Engine {
             // Before the monitor: what a container that lives has is known from its bundle.
             try network.state.write(to: bundle)
             try introduce(record, network)
+            try openLinks(of: record, network.state)
         }
 
         let namespaces = specification.linux?.namespaces ?? []

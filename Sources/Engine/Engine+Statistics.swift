@@ -48,6 +48,11 @@ extension Engine {
             }
             if record.hostConfig.networkMode != "host" {
                 stats.networks = StatisticsConversion.interfaces(pid: run.pid)
+                let limits = record.hostConfig.rateLimits
+                for endpoint in container.network?.endpoints ?? [] {
+                    stats.networks?[endpoint.attachment.interfaceName]?.rxRateLimit = limits.ingress?.bitsPerSecond ?? 0
+                    stats.networks?[endpoint.attachment.interfaceName]?.txRateLimit = limits.egress?.bitsPerSecond ?? 0
+                }
             }
             return stats
         }

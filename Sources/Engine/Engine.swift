@@ -72,7 +72,8 @@ public final class Engine: Sendable {
         }
         launcher = try MonitorLauncher(runtimePath: configuration.runtimePath)
         hostNetworks = HostNetworks(
-            instance: instance, directory: paths.namespaces, provider: launcher, executor: workers, log: log)
+            instance: instance, directory: paths.namespaces, defaults: configuration.networks, provider: launcher,
+            executor: workers, log: log)
         reader = try MonitorReader()
         cgroups = try CgroupLayout.detect()
         cgroupParent = try CgroupParent.prepare(layout: cgroups, instance: instance)

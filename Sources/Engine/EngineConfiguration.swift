@@ -30,6 +30,7 @@ public struct EngineConfiguration: Sendable {
     public var userNamespaces: String
     /// `START:SIZE`: the host's ids that `auto` takes from; nil: those of the account `containers`, or a built-in range.
     public var userNamespaceRange: String?
+    public var networks = NetworkDefaults()
 
     public init(dataRoot: String, executionRoot: String, registries: [String], runtimePath: String) {
         self.dataRoot = dataRoot

@@ -174,6 +174,10 @@ public struct ContainerStats: WireObject {
         public var txPackets: UInt64 = 0
         public var txErrors: UInt64 = 0
         public var txDropped: UInt64 = 0
+        /// The rates that it is limited to (`--network-rate-in`, `--network-rate-out`), in bits per second; absent
+        /// without. Docker has none.
+        public var rxRateLimit: UInt64 = 0
+        public var txRateLimit: UInt64 = 0
 
         public init() {}
 
@@ -186,6 +190,8 @@ public struct ContainerStats: WireObject {
             $0("tx_packets", \.txPackets)
             $0("tx_errors", \.txErrors)
             $0("tx_dropped", \.txDropped)
+            $0("rx_rate_limit", \.rxRateLimit, .omitEmpty)
+            $0("tx_rate_limit", \.txRateLimit, .omitEmpty)
         }
     }
 }

@@ -26,8 +26,10 @@ extension Links {
         let (bridge, isNew) = try findOrMake(plan)
         do throws(NetworkingError) {
             try configure(bridge, plan, isOurs: isNew || bridge.alias?.hasPrefix(aliasPrefix) == true)
-            try enableForwarding(ipv6: false)
-            if hasIPv6 { try enableForwarding(ipv6: true) }
+            if enablesForwarding {
+                try enableForwarding(ipv6: false)
+                if hasIPv6 { try enableForwarding(ipv6: true) }
+            }
         } catch {
             if isNew { try? remove(plan.name) }
             throw error
@@ -75,6 +77,12 @@ extension Links {
             try? Sysctl.write("ipv6/conf/\(plan.name)/disable_ipv6", "1", "")
         }
         if isOurs { try? Sysctl.write("ipv6/conf/\(plan.name)/accept_ra", "0", "") }
+        if plan.isolatesPorts {
+            let consequence = "containers on the bridge \(plan.name), which are kept apart, can't be linked"
+            try Sysctl.write("ipv4/conf/\(plan.name)/proxy_arp_pvlan", "1", consequence)
+            // Who answers for others waits for them to answer first, 0.8 s by default; here they can't.
+            try Sysctl.write("ipv4/neigh/\(plan.name)/proxy_delay", "0", consequence)
+        }
 
         var change = LinkChange()
         change.isUp = true

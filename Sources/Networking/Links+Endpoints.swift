@@ -151,6 +151,15 @@ extension Links {
         }
     }
 
+    /// Removes what stays on the host when an interface goes with its namespace: the ifb of its limits.
+    public func sweep(after attachment: Attachment) throws(NetworkingError) {
+        guard let hostName = attachment.hostName else { return }
+        let name = Links.ifbName(hostName)
+        try sentence("the interface \(name) can't be removed") { () throws(NetlinkError) in
+            try socket.remove([.name(name)])
+        }
+    }
+
     private func removeHostEnd(_ attachment: Attachment) throws(NetworkingError) {
         guard let hostName = attachment.hostName else { return }
         try sentence("the interface \(hostName) can't be removed") { () throws(NetlinkError) in

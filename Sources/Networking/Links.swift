@@ -10,11 +10,16 @@ public final class Links: Sendable {
     /// 8 hex digits that all names carry.
     public let instance: String
     let socket: NetlinkSocket
+    /// Whether forwarding is turned on where it is off.
+    let enablesForwarding: Bool
     let sharding = Mutex(())
 
     /// Works in the network namespace of the calling thread from here on.
-    public init(instance: String) throws(NetworkingError) {
+    ///
+    /// - Parameter enablesForwarding: false: the host's settings stay, and without them containers reach nothing beyond it.
+    public init(instance: String, enablesForwarding: Bool = true) throws(NetworkingError) {
         self.instance = instance
+        self.enablesForwarding = enablesForwarding
         do throws(SystemError) {
             socket = try NetlinkSocket()
         } catch {

@@ -10,12 +10,18 @@ public struct BridgePlan: Sendable, Equatable {
     public var mtu: Int?
     /// Written into the link's alias, so that `ip link` says whose it is and only ours are ever removed.
     public var networkID: String
+    /// Its ports are isolated: the host answers for their neighbours' addresses, so that what the firewall lets pass
+    /// between two of them goes by way of the host (a private VLAN, RFC 3069). IPv4 only.
+    public var isolatesPorts: Bool
 
-    public init(name: String, gateways: [IPNetwork], mtu: Int? = nil, networkID: String) {
+    public init(
+        name: String, gateways: [IPNetwork], mtu: Int? = nil, networkID: String, isolatesPorts: Bool = false
+    ) {
         self.name = name
         self.gateways = gateways
         self.mtu = mtu
         self.networkID = networkID
+        self.isolatesPorts = isolatesPorts
     }
 }
 

@@ -24,6 +24,7 @@ extension NetlinkSocket {
             try performAll([TokenBucket(limit, mtu: link.mtu).message(index: existing.index)])
             return
         }
+        KernelModules.loadIfb()
         try performAll([.makeIfb(name: ifb)])
         do throws(NetlinkError) {
             guard let made = try self.link(.name(ifb)) else { throw NetlinkError("find \(ifb)", errno: ENODEV) }

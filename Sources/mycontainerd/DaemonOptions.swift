@@ -65,6 +65,9 @@ struct DaemonOptions: ParsableArguments {
             "Ids of the host that --userns auto takes, START:SIZE (default: those of the account containers in subuid)")
     var usernsAutoRange: String?
 
+    @OptionGroup(title: "Networks")
+    var networks: NetworkFlags
+
     @Flag(help: "Check the configuration and exit")
     var validate = false
 
@@ -74,7 +77,7 @@ struct DaemonOptions: ParsableArguments {
     /// Go's flags take `--live-restore=false`; the parser's `--no-live-restore`.
     static func normalized(_ arguments: [String]) -> [String] {
         arguments.map { argument in
-            for flag in ["live-restore", "init"] {
+            for flag in ["live-restore", "init"] + NetworkFlags.switches {
                 for value in ["true", "1"] where argument == "--\(flag)=\(value)" { return "--\(flag)" }
                 for value in ["false", "0"] where argument == "--\(flag)=\(value)" { return "--no-\(flag)" }
             }

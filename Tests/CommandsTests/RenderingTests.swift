@@ -108,6 +108,14 @@ import Testing
                 40de8e3e7b9c   redis1    20.00%    776.8KiB / 64MiB    1.19%     788B / 648B   3.57MB / 512kB   2
 
                 """)
+        #expect(StatsRow.extraColumns([row]).isEmpty)
+    }
+
+    @Test func rates() throws {
+        let sample = try OrderedJSON(parsing: Array(#"{"networks":{"eth0":{"rx_rate_limit":1500000000}}}"#.utf8))
+        let row = StatsRow.row(sample, asked: "box", truncates: true)
+        #expect(StatsRow.extraColumns([row]) == ["NetLimit"])
+        #expect(try StatsRow.kind.render([row], format: "{{.NetLimit}}", quiet: false) == "1.5Gbit / --\n")
     }
 
     @Test func events() throws {

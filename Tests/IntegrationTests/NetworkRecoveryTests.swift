@@ -74,7 +74,7 @@ struct NetworkRecoveryTests {
     func flushedRules() throws {
         try withDaemon { daemon in
             try daemon.serveWeb("web", "-p", "8080:80")
-            try daemon.inside("nft", "flush", "ruleset")
+            try daemon.setUp(["nft", "flush", "ruleset"])
             #expect(try eventually { try daemon.fetch("127.0.0.1", 8080) == "web" })
         }
     }

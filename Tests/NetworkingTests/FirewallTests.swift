@@ -217,6 +217,34 @@ struct FirewallTests {
         #expect(try world.reaches(from: world.peer, "198.51.100.1", 8080, server) != nil)
     }
 
+    @Test func linkedContainersReachTheirPortAlone() throws {
+        var network = Topology.network0
+        network.allowsInterContainer = false
+        let world = try Topology(network)
+        for port in ["v0", "v1"] {
+            try world.host.run("ip", "link", "set", port, "type", "bridge_slave", "isolated", "on")
+        }
+        // What BridgePlan.isolatesPorts sets.
+        try world.host.set("ipv4/conf/br0/proxy_arp_pvlan", "1")
+        try world.host.set("ipv4/neigh/br0/proxy_delay", "0")
+        let (linked, other) = (
+            try TestSocket.listen(in: world.web, "0.0.0.0", 80), try TestSocket.listen(in: world.web, "0.0.0.0", 81)
+        )
+        let (web, peer) = (IPAddress("172.30.0.2")!, IPAddress("172.30.0.3")!)
+        try world.firewall.link([LinkedPort(client: peer, server: web, transport: .tcp, port: 80)])
+        #expect(try world.reaches(from: world.peer, "172.30.0.2", 80, linked) == "172.30.0.3")
+        #expect(try world.isClosed(from: world.peer, "172.30.0.2", 81, other))
+        // Not the other way round.
+        let back = try TestSocket.listen(in: world.peer, "0.0.0.0", 80)
+        #expect(try world.isClosed(from: world.web, "172.30.0.3", 80, back))
+        // It comes back with the table, and goes with either address.
+        try world.firewall.addNetwork(Topology.network0)
+        try world.firewall.addNetwork(network)
+        #expect(try world.reaches(from: world.peer, "172.30.0.2", 80, linked) == "172.30.0.3")
+        try world.firewall.unlink([web])
+        #expect(try world.isClosed(from: world.peer, "172.30.0.2", 80, linked))
+    }
+
     @Test func framesBetweenContainersAreFilteredWhereTheKernelDoes() throws {
         var network = Topology.network0
         network.allowsInterContainer = false

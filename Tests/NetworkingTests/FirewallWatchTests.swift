@@ -99,6 +99,14 @@ struct FirewallWatchTests {
         #expect(absent.contains("modprobe nf_tables") && absent.contains("--network host"))
     }
 
+    @Test func aLibraryThatIsAbsentIsNamed() {
+        let error = #expect(throws: NetworkingError.self) { try NftablesLibrary("libnftables-of-nobody.so.1") }
+        #expect(error?.message.contains("libnftables-of-nobody.so.1") == true)
+        #expect(error?.message.contains("install libnftables1, or use --network host or none") == true)
+        // And what is no such library is none.
+        #expect(throws: NetworkingError.self) { try NftablesLibrary("libc.so.6") }
+    }
+
     @Test func namesTheFirstComplaint() {
         let error = Nftables.explain(
             "/dev/stdin:3:1-5: Error: Could not process rule: Operation not supported\nadd rule x\n^^^^\n")

@@ -4,9 +4,17 @@ struct StatsRow {
         headers: [
             "Container": "CONTAINER", "ID": "CONTAINER ID", "Name": "NAME", "CPUPerc": "CPU %",
             "MemUsage": "MEM USAGE / LIMIT", "MemPerc": "MEM %", "NetIO": "NET I/O", "BlockIO": "BLOCK I/O",
-            "PIDs": "PIDS",
+            "PIDs": "PIDS", "NetLimit": "NET LIMIT",
         ],
         columns: ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"], quietField: "ID")
+
+    /// The rates of a container without any.
+    private static let noLimit = "-- / --"
+
+    /// A column for rates, where one of the containers has one: docker's table has none.
+    static func extraColumns(_ rows: [ListRow]) -> [String] {
+        rows.allSatisfy { $0.fields["NetLimit"]?.string == noLimit } ? [] : ["NetLimit"]
+    }
 
     /// - Parameter sample: what the daemon says, null before it has said anything.
     static func row(_ sample: OrderedJSON, asked: String, truncates: Bool) -> ListRow {
@@ -15,6 +23,7 @@ struct StatsRow {
         var fields = [
             "Container": asked, "ID": truncates ? shortID(id) : id, "Name": name.isEmpty ? "--" : name,
             "CPUPerc": "--", "MemUsage": "-- / --", "MemPerc": "--", "NetIO": "--", "BlockIO": "--", "PIDs": "--",
+            "NetLimit": noLimit,
         ]
         if !sample.isNull {
             let memory = memory(sample)
@@ -25,6 +34,11 @@ struct StatsRow {
             let networks = sample["networks"].members.map(\.value)
             func total(_ key: String) -> UInt64 { networks.reduce(0) { $0 &+ ($1[key].unsigned ?? 0) } }
             fields["NetIO"] = "\(humanSize(total("rx_bytes"))) / \(humanSize(total("tx_bytes")))"
+            func limit(_ key: String) -> String {
+                let rate = networks.reduce(0) { max($0, $1[key].unsigned ?? 0) }
+                return rate == 0 ? "--" : humanRate(rate)
+            }
+            fields["NetLimit"] = "\(limit("rx_rate_limit")) / \(limit("tx_rate_limit"))"
             let blocks = sample["blkio_stats"]["io_service_bytes_recursive"].elements
             func moved(_ operation: Character) -> UInt64 {
                 blocks.filter { $0["op"].string?.lowercased().first == operation }

@@ -64,6 +64,11 @@ func binarySize(_ bytes: some BinaryInteger) -> String {
     scaled(Double(bytes), base: 1024, digits: 4, units: ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
 }
 
+/// A rate in bits per second for people, in the units that `--network-rate-in` takes (`1.5Gbit`).
+func humanRate(_ bitsPerSecond: some BinaryInteger) -> String {
+    scaled(Double(bitsPerSecond), base: 1000, digits: 4, units: ["bit", "kbit", "Mbit", "Gbit", "Tbit"])
+}
+
 private func scaled(_ bytes: Double, base: Double, digits: Int, units: [String]) -> String {
     var size = bytes
     var unit = 0

@@ -40,7 +40,8 @@ enum StatsCommand {
         let rows = samples.map {
             StatsRow.row($0.1, asked: $0.0, truncates: !invocation[ListFormat.noTruncation])
         }
-        return try StatsRow.kind.render(rows, format: invocation.format("statsFormat"), quiet: false)
+        return try StatsRow.kind.render(
+            rows, format: invocation.format("statsFormat"), quiet: false, extraColumns: StatsRow.extraColumns(rows))
     }
 
     private static func stream(_ invocation: Invocation, _ engine: EngineClient) throws -> Int32 {

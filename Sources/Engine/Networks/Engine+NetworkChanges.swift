@@ -83,6 +83,7 @@ extension Engine {
         do {
             try reroute(&run, record, all)
             try settle(run, of: container)
+            try openLinks(of: record, run.state)
         } catch {
             detach(endpoint, from: sandbox, of: container.id)
             giveBack(endpoint)
@@ -137,6 +138,7 @@ extension Engine {
         {
             let endpoint = run.state.endpoints.remove(at: index)
             if endpoint.isGateway { dropPorts(&run) }
+            closeLinks(of: endpoint)
             detach(endpoint, from: run.sandbox, of: container.id)
             hostNetworks.names.remove(container: container.id, network: network.id)
             try reroute(&run, record, changed)

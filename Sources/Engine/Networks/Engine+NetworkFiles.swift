@@ -38,12 +38,19 @@ extension Engine {
                 subnets: network.subnets.compactMap(\.subnet)))
     }
 
+    /// What a container's own settings say about names, and where they say nothing, the daemon's.
+    func resolverOverrides(_ host: HostConfig) -> ResolvConf.Overrides {
+        let defaults = configuration.networks.resolver
+        func chosen(_ own: [String]?, _ other: [String]) -> [String] { own?.isEmpty == false ? own ?? [] : other }
+        return ResolvConf.Overrides(
+            servers: chosen(host.dns, defaults.servers), search: chosen(host.dnsSearch, defaults.search),
+            options: chosen(host.dnsOptions, defaults.options))
+    }
+
     func resolvConf(_ record: ContainerRecord, _ state: NetworkState) -> (
         file: ResolvConf, resolver: Resolver.Settings?
     ) {
-        let host = record.hostConfig
-        let overrides = ResolvConf.Overrides(
-            servers: host.dns ?? [], search: host.dnsSearch ?? [], options: host.dnsOptions ?? [])
+        let overrides = resolverOverrides(record.hostConfig)
         let members = state.endpoints.compactMap { networks.network($0.network) }
         let isUserDefined = members.contains { !$0.isPredefined }
         let hasIPv6 = state.endpoints.contains { $0.ipv6 != nil }
@@ -103,11 +110,7 @@ extension Engine {
                 throw .conflict(
                     "Cannot link to a non running container: /\(other.name) AS /\(record.name)/\(alias)")
             }
-            var names: [String] = []
-            for name in [alias, other.config.hostname, other.name] where !name.isEmpty && !names.contains(name) {
-                names.append(name)
-            }
-            lines += place.addresses.map { HostsFile.Line(address: $0.address.description, names: names) }
+            lines += linkLines(other, place, alias: alias)
         }
         return lines
     }
@@ -124,7 +127,7 @@ extension Engine {
         editHosts(record) { HostsFile.removing(gone, from: $0) }
     }
 
-    private func editHosts(_ record: ContainerRecord, _ change: (String) -> String) {
+    func editHosts(_ record: ContainerRecord, _ change: (String) -> String) {
         let path = paths.container(record.id) + "/hosts"
         do {
             try Files.write(path, change(try Files.text(path)), mode: 0o644)
@@ -163,6 +166,15 @@ enum HostsFile {
     static func adding(_ lines: [Line], to text: String) -> String {
         let start = text.isEmpty || text.hasSuffix("\n") ? text : text + "\n"
         return start + lines.map(\.text).joined()
+    }
+
+    /// With these lines in place of those whose first name is `name`.
+    static func replacing(_ name: String, by lines: [Line], in text: String) -> String {
+        let kept = text.split(separator: "\n", omittingEmptySubsequences: false).filter { line in
+            let words = line.split(whereSeparator: { $0 == " " || $0 == "\t" })
+            return words.count < 2 || words[1] != name
+        }
+        return adding(lines, to: kept.joined(separator: "\n"))
     }
 
     /// Without the lines of these addresses; what else the container wrote stays.

@@ -20,7 +20,9 @@ extension Engine {
             }
         }
         do {
-            try hostNetworks.adopt(users, published: Set(states.flatMap(\.ports)))
+            try hostNetworks.adopt(
+                users, published: Set(states.flatMap(\.ports)),
+                linked: linkedPorts(runs.map { ($0.container.record, $0.run.state) }))
         } catch {
             log("the networks of running containers could not be taken up: \(error)")
         }

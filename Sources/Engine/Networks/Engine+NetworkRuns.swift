@@ -207,6 +207,11 @@ extension Engine {
         hostNetworks.stopNames(id)
         hostNetworks.unpublish(run.state.ports)
         for reservation in run.reservations { reservation.release() }
+        // From here on the networks can be removed, whatever is still cleared away.
+        for endpoint in run.state.endpoints {
+            closeLinks(of: endpoint)
+            hostNetworks.leave(endpoint.network)
+        }
     }
 
     private func releaseLinks(_ run: NetworkRun, of id: String) {
@@ -221,7 +226,16 @@ extension Engine {
         } catch {
             log("the network namespace of container \(id) could not be removed: \(error)")
         }
-        for endpoint in run.state.endpoints { giveBack(endpoint) }
+        for endpoint in run.state.endpoints { sweep(after: endpoint, of: id) }
+        for endpoint in run.state.endpoints { releaseAddresses(endpoint) }
+    }
+
+    private func sweep(after endpoint: NetworkState.Endpoint, of id: String) {
+        do {
+            try hostNetworks.links().sweep(after: endpoint.attachment)
+        } catch {
+            log("container \(id): \(error)")
+        }
     }
 
     func detach(_ endpoint: NetworkState.Endpoint, from sandbox: Sandbox?, of id: String) {
@@ -232,12 +246,16 @@ extension Engine {
         }
     }
 
-    /// The addresses of an endpoint that is gone.
+    /// An endpoint is gone, or was never finished: its addresses are free, and its network has one less.
     func giveBack(_ endpoint: NetworkState.Endpoint) {
+        releaseAddresses(endpoint)
+        hostNetworks.leave(endpoint.network)
+    }
+
+    private func releaseAddresses(_ endpoint: NetworkState.Endpoint) {
         hostNetworks.addresses.withLock { addresses in
             for address in endpoint.addresses { addresses.release(address.address, in: endpoint.network) }
         }
-        hostNetworks.leave(endpoint.network)
     }
 }
 

@@ -168,9 +168,7 @@ extension Engine {
             for network in self.networks.all where !network.isPredefined {
                 let created = Timestamp.parseParameter(network.document.created, now: 0) ?? 0
                 guard created < until, PruneRules.labels(filters, network.document.labels ?? [:]) else { continue }
-                // A network of containers that are stopped is theirs still.
-                let isWanted = self.registry.all.contains { self.networks(of: $0.record)[network.name] != nil }
-                if isWanted { continue }
+                // As dockerd does: networks that only stopped containers are in are unused.
                 do {
                     if try await self.remove(network) {
                         report.networksDeleted = (report.networksDeleted ?? []) + [network.name]
@@ -194,6 +192,9 @@ extension Engine {
             if let now = networks.network(network.id), !now.interface.isEmpty { return now }
             var request = NetworkCreateRequest()
             request.name = network.name
+            request.enableIPv6 = network.document.enableIPv6
+            request.ipam = IPAM()
+            request.ipam?.config = configuration.networks.bridgePools
             var settled = network
             do {
                 settled.document.ipam.config = try subnets(request, NetworkOptions(), id: network.id)
@@ -222,13 +223,6 @@ extension Engine {
             document.created = Timestamp.format(Clock.wall())
             document.driver = name == "none" ? "null" : name
             document.ipam.config = nil
-            if name == "bridge" {
-                document.options = [
-                    "com.docker.network.bridge.default_bridge": "true",
-                    "com.docker.network.bridge.enable_icc": "true",
-                    "com.docker.network.bridge.enable_ip_masquerade": "true",
-                ]
-            }
             missing.append(NetworkRecord(document: document, interface: ""))
         }
         if !missing.isEmpty { try store.set(missing) }
@@ -243,6 +237,47 @@ extension Engine {
                 log("network \(network.name): \(error)")
             }
         }
+    }
+
+    /// Gives the default network what the daemon's flags say about it, unless containers run in it: they have its
+    /// addresses and its bridge.
+    func configureDefaultNetwork() throws {
+        guard let network = networks.named("bridge") else { return }
+        let defaults = configuration.networks
+        var changed = network
+        changed.document.options = defaults.bridgeOptions
+        changed.document.enableIPv6 = defaults.enablesIPv6
+        let keepsSubnets = network.interface.isEmpty || defaults.agrees(with: network)
+        if !keepsSubnets {
+            changed.document.ipam.config = nil
+            changed.interface = ""
+        }
+        if keepsSubnets, changed.document == network.document { return }
+        let isUsed = registry.all.contains { container in
+            MonitorLock.isHeld(paths.bundle(container.id))
+                && NetworkState.read(from: paths.bundle(container.id))?.endpoint(network.id) != nil
+        }
+        if isUsed {
+            log(
+                "the daemon's settings for the default network differ from what it was made with; they hold from the next "
+                    + "start of the daemon at which no container runs in it")
+            return
+        }
+        if !keepsSubnets { hostNetworks.addresses.withLock { $0.removeNetwork(network.id) } }
+        for pool in defaults.bridgePools {
+            let subnet = IPNetwork(pool.subnet)
+            let other = networks.all.first { other in
+                other.id != network.id
+                    && other.subnets.contains { $0.subnet.map { subnet?.overlaps($0) ?? false } ?? false }
+            }
+            if let other {
+                throw EngineError.conflict(
+                    "the default network can't have the subnet \(pool.subnet), which --bip or --fixed-cidr asks for: it "
+                        + "overlaps with that of the network \(other.name)")
+            }
+        }
+        try store.set([changed])
+        networks.set(changed)
     }
 
     // MARK: Who is where

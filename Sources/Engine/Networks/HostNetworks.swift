@@ -14,6 +14,7 @@ final class HostNetworks: Sendable {
     private let instance: String
     /// Where namespaces are pinned: `<exec-root>/netns`.
     private let directory: String
+    private let defaults: NetworkDefaults
     private let provider: any SandboxProvider
     private let executor: WorkerPool
     private let log: @Sendable (String) -> Void
@@ -38,25 +39,32 @@ final class HostNetworks: Sendable {
     private static let readySandboxes = 3
 
     init(
-        instance: String, directory: String, provider: any SandboxProvider, executor: WorkerPool,
-        log: @escaping @Sendable (String) -> Void
+        instance: String, directory: String, defaults: NetworkDefaults, provider: any SandboxProvider,
+        executor: WorkerPool, log: @escaping @Sendable (String) -> Void
     ) {
         self.instance = instance
         self.directory = directory
+        self.defaults = defaults
         self.provider = provider
         self.executor = executor
         self.log = log
-        addresses = Mutex(AddressManager(instance: instance))
+        // A family of which no pool is named has the usual ones.
+        let pools = defaults.pools + (defaults.pools.contains { !$0.base.isIPv6 } ? [] : AddressPool.defaults)
+        addresses = Mutex(AddressManager(instance: instance, pools: pools))
     }
 
     // MARK: Parts
 
     func links() throws(NetworkingError) -> Links {
-        try part(\.links) { () throws(NetworkingError) in try Links(instance: instance) }
+        try part(\.links) { () throws(NetworkingError) in
+            try Links(instance: instance, enablesForwarding: defaults.enablesForwarding)
+        }
     }
 
-    func firewall() throws(NetworkingError) -> Firewall {
-        try part(\.firewall) { () throws(NetworkingError) in
+    /// nil where the daemon was told to leave the host's firewall alone.
+    func firewall() throws(NetworkingError) -> Firewall? {
+        guard defaults.usesFirewall else { return nil }
+        return try part(\.firewall) { () throws(NetworkingError) in
             let firewall = try Firewall(instance: instance)
             let log = log
             try firewall.watch { event in
@@ -73,7 +81,7 @@ final class HostNetworks: Sendable {
     var ports: HostPorts {
         state.withLock { state in
             if let ports = state.ports { return ports }
-            let ports = HostPorts()
+            let ports = HostPorts(relaysAll: !defaults.usesFirewall)
             state.ports = ports
             return ports
         }
@@ -152,7 +160,7 @@ final class HostNetworks: Sendable {
             let firewall = try firewall()
             try links.ensureBridge(network.bridgePlan)
             do throws(NetworkingError) {
-                try firewall.addNetwork(network.filter)
+                try firewall?.addNetwork(network.filter)
             } catch {
                 try? links.removeBridge(network.bridgePlan)
                 throw error
@@ -184,7 +192,7 @@ final class HostNetworks: Sendable {
         let wasReady = state.withLock { $0.ready.removeValue(forKey: network.id) != nil }
         guard !network.interface.isEmpty, network.hasBridge else { return }
         guard wasReady || if_nametoindex(network.interface) != 0 else { return }
-        if network.driver == .bridge { try firewall().removeNetwork(bridge: network.interface) }
+        if network.driver == .bridge { try firewall()?.removeNetwork(bridge: network.interface) }
         try links().removeBridge(network.bridgePlan)
     }
 
@@ -235,15 +243,30 @@ final class HostNetworks: Sendable {
 
     /// Leads packets to what has been reserved.
     func publish(_ ports: [PublishedPort]) throws(NetworkingError) {
-        if !ports.isEmpty { try firewall().publish(ports) }
+        if !ports.isEmpty { try firewall()?.publish(ports) }
     }
 
     func unpublish(_ ports: [PublishedPort]) {
         if ports.isEmpty { return }
         do {
-            try firewall().unpublish(ports)
+            try firewall()?.unpublish(ports)
         } catch {
             log("published ports could not be taken back: \(error)")
+        }
+    }
+
+    // MARK: Links
+
+    /// Opens ways between containers that are kept apart.
+    func link(_ links: Set<LinkedPort>) throws(NetworkingError) {
+        if !links.isEmpty { try firewall()?.link(links) }
+    }
+
+    func unlink(_ addresses: Set<IPAddress>) {
+        do {
+            try firewall()?.unlink(addresses)
+        } catch {
+            log("the ways of links could not be closed: \(error)")
         }
     }
 
@@ -251,7 +274,9 @@ final class HostNetworks: Sendable {
 
     /// Takes up what runs: networks with their bridges, and ports, all filtered in one step. For a daemon that has just
     /// started; `networks` are those in which containers run.
-    func adopt(_ networks: [NetworkRecord: Int], published: Set<PublishedPort>) throws {
+    func adopt(
+        _ networks: [NetworkRecord: Int], published: Set<PublishedPort>, linked: Set<LinkedPort>
+    ) throws {
         if networks.isEmpty { return }
         let links = try links()
         for network in networks.keys where network.hasBridge {
@@ -264,7 +289,7 @@ final class HostNetworks: Sendable {
             }
         }
         let filters = networks.keys.filter { $0.driver == .bridge }.map(\.filter)
-        try firewall().install(FirewallState(networks: filters, ports: published))
+        try firewall()?.install(FirewallState(networks: filters, ports: published, links: linked))
     }
 
     /// Removes the links and pins that bear our instance id and that nothing known has.
@@ -281,7 +306,7 @@ final class HostNetworks: Sendable {
             }
             // A daemon that was killed left its table; one that ended took it away.
             if hasBeenUsed || !stale.isEmpty, state.withLock({ $0.ready.isEmpty }) {
-                try firewall().remove()
+                try firewall()?.remove()
                 state.withLock { $0.firewall = nil }
             }
         } catch {
@@ -307,7 +332,8 @@ extension NetworkRecord {
         let hasAddresses = driver == .bridge && options.gatewayMode4 != .isolated
         return BridgePlan(
             name: interface, gateways: hasAddresses ? gateways : [], mtu: options.mtu == 0 ? nil : options.mtu,
-            networkID: id)
+            networkID: id,
+            isolatesPorts: !options.allowsInterContainer)
     }
 
     var filter: FirewallNetwork {

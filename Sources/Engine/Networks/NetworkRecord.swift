@@ -53,8 +53,9 @@ struct NetworkRecord: Sendable {
     }
 
     var options: NetworkOptions {
-        // They were checked when the network was made.
-        (try? NetworkOptions(document.options ?? [:], driver: driver)) ?? NetworkOptions()
+        // They were checked when the network was made. Which one is the default network is no option of a driver's.
+        let options = (document.options ?? [:]).filter { $0.key != "com.docker.network.bridge.default_bridge" }
+        return (try? NetworkOptions(options, driver: driver)) ?? NetworkOptions()
     }
 
     // MARK: Stored form
@@ -131,7 +132,7 @@ struct NetworkOptions: Sendable, Equatable {
                 guard let address = IPAddress(value), !address.isIPv6 else {
                     throw .invalid("invalid IPv4 address \"\(value)\" for option \(name)")
                 }
-                hostBinding = address.description
+                hostBinding = address.isUnspecified ? "" : address.description
             case ("com.docker.network.bridge.gateway_mode_ipv4", .bridge),
                 ("com.docker.network.bridge.gateway_mode_ipv6", .bridge):
                 guard let mode = FirewallNetwork.GatewayMode(rawValue: value.isEmpty ? "nat" : value) else {

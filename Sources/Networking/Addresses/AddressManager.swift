@@ -47,9 +47,15 @@ public struct AddressManager: Sendable {
                 }
                 network = asked.network
             } else if request.isIPv6 {
-                network = try uniqueLocal(for: id, taken: taken + host)
+                if let free = try fromPools(isIPv6: true, taken: taken + host) {
+                    network = free
+                } else {
+                    network = try uniqueLocal(for: id, taken: taken + host)
+                }
+            } else if let free = try fromPools(isIPv6: false, taken: taken + host) {
+                network = free
             } else {
-                network = try fromPools(taken: taken + host)
+                throw AddressManager.poolsAreUsedUp
             }
             subnets.append(try SubnetLeases(network, request))
         }
@@ -100,14 +106,19 @@ public struct AddressManager: Sendable {
         }
     }
 
-    private func fromPools(taken: [IPNetwork]) throws(NetworkingError) -> IPNetwork {
-        for pool in pools where !pool.base.isIPv6 {
+    /// nil where there are no pools of this family.
+    private func fromPools(isIPv6: Bool, taken: [IPNetwork]) throws(NetworkingError) -> IPNetwork? {
+        let candidates = pools.filter { $0.base.isIPv6 == isIPv6 }
+        if candidates.isEmpty { return nil }
+        for pool in candidates {
             if let free = pool.firstFree(among: taken) { return free }
         }
-        throw NetworkingError(
-            .conflict,
-            "all predefined address pools have been fully subnetted: remove unused networks, or name a --subnet")
+        throw AddressManager.poolsAreUsedUp
     }
+
+    private static let poolsAreUsedUp = NetworkingError(
+        .conflict,
+        "all predefined address pools have been fully subnetted: remove unused networks, or name a --subnet")
 
     /// A /64 of fd00::/8 (RFC 4193). The 40 bits of the global ID come from the network's random ID and this daemon's
     /// instance, the subnet's 16 bits from the ID too; a collision moves on to the next /64.

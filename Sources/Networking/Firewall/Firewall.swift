@@ -21,6 +21,7 @@ public final class Firewall: Sendable {
         let nftables: Nftables
         var networks: [String: FirewallNetwork] = [:]
         var ports: Set<PublishedPort> = []
+        var links: Set<LinkedPort> = []
         /// How many ports want an element: several ports of a host may lead to one routed port.
         var uses: [RulesetElement: Int] = [:]
         var isInstalled = false
@@ -49,6 +50,7 @@ public final class Firewall: Sendable {
         try state.withLock { state throws(NetworkingError) in
             state.networks = Dictionary(new.networks.map { ($0.bridge, $0) }) { _, last in last }
             state.ports = new.ports
+            state.links = new.links
             try reinstall(&state)
         }
     }
@@ -109,11 +111,37 @@ public final class Firewall: Sendable {
         }
     }
 
+    /// Opens ways between containers that are kept apart.
+    public func link(_ links: Set<LinkedPort>) throws(NetworkingError) {
+        try state.withLock { state throws(NetworkingError) in
+            let new = links.subtracting(state.links)
+            if new.isEmpty { return }
+            state.links.formUnion(new)
+            do throws(NetworkingError) {
+                try change(&state) { ruleset.addition(of: new.map(ruleset.element)) }
+            } catch {
+                state.links.subtract(new)
+                throw error
+            }
+        }
+    }
+
+    /// Closes every way from and to these addresses, which their containers give back.
+    public func unlink(_ addresses: Set<IPAddress>) throws(NetworkingError) {
+        try state.withLock { state throws(NetworkingError) in
+            let old = state.links.filter { addresses.contains($0.client) || addresses.contains($0.server) }
+            if old.isEmpty { return }
+            state.links.subtract(old)
+            try change(&state) { ruleset.removal(of: old.map(ruleset.element)) }
+        }
+    }
+
     /// Deletes our table. The user's stays.
     public func remove() throws(NetworkingError) {
         try state.withLock { state throws(NetworkingError) in
             state.networks = [:]
             state.ports = []
+            state.links = []
             state.uses = [:]
             state.isInstalled = false
             try state.nftables.run("add table inet \(ruleset.table)\ndelete table inet \(ruleset.table)\n")
@@ -196,7 +224,7 @@ public final class Firewall: Sendable {
         state.uses = [:]
         for element in elements(state.networks, state.ports) { state.uses[element, default: 0] += 1 }
         let networks = state.networks.values.sorted { $0.bridge < $1.bridge }
-        let all = networks.flatMap(ruleset.elements(of:)) + state.uses.keys
+        let all = networks.flatMap(ruleset.elements(of:)) + state.uses.keys + state.links.map(ruleset.element)
         // Deleting what was just added is how a script says "delete if it exists".
         try state.nftables.run(
             """

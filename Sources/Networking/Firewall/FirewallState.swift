@@ -53,13 +53,33 @@ public struct FirewallNetwork: Hashable, Sendable {
     func mode(isIPv6: Bool) -> GatewayMode { isIPv6 ? gatewayMode6 : gatewayMode4 }
 }
 
+/// A way from one container to a port of another on a network whose containers don't reach each other otherwise
+/// (`--link`). IPv4, as in Docker.
+public struct LinkedPort: Hashable, Sendable {
+    public var client: IPAddress
+    public var server: IPAddress
+    public var transport: TransportProtocol
+    public var port: UInt16
+
+    public init(client: IPAddress, server: IPAddress, transport: TransportProtocol, port: UInt16) {
+        self.client = client
+        self.server = server
+        self.transport = transport
+        self.port = port
+    }
+}
+
 /// All that our table says.
 public struct FirewallState: Equatable, Sendable {
     public var networks: [FirewallNetwork]
     public var ports: Set<PublishedPort>
+    public var links: Set<LinkedPort>
 
-    public init(networks: [FirewallNetwork] = [], ports: Set<PublishedPort> = []) {
+    public init(
+        networks: [FirewallNetwork] = [], ports: Set<PublishedPort> = [], links: Set<LinkedPort> = []
+    ) {
         self.networks = networks
         self.ports = ports
+        self.links = links
     }
 }

@@ -1,4 +1,4 @@
-import CNftables
+import CNetfilter
 import Glibc
 import LinuxKernel
 
@@ -21,7 +21,7 @@ final class FirewallWatcher: Sendable {
             let code = pthread_create(
                 &thread, nil,
                 { argument in
-                    nftables_set_task_name("nft-watcher")
+                    netfilter_set_task_name("nft-watcher")
                     Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue().run()
                     return nil
                 }, Unmanaged.passRetained(work).toOpaque())

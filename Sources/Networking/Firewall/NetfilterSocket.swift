@@ -1,4 +1,4 @@
-import CNftables
+import CNetfilter
 import Glibc
 import LinuxKernel
 

@@ -1,4 +1,3 @@
-import CNftables
 import Glibc
 import LinuxKernel
 
@@ -7,32 +6,35 @@ import LinuxKernel
 /// A context is not thread safe, so its owner keeps it behind a lock. It talks to the network namespace that the thread
 /// which made it was in.
 struct Nftables: ~Copyable {
-    private let context: OpaquePointer
+    private let library: NftablesLibrary
+    private let context: NftablesLibrary.Context
     private let thread: SeparateThread
 
     /// - Parameter taskName: what the kernel's notifications will call the thread that made a change; at most 15 bytes.
     init(taskName: String) throws(NetworkingError) {
         try Nftables.probe()
+        let library = try NftablesLibrary()
         let thread = try SeparateThread(name: taskName)
         // Without a netlink socket of this family libnftables ends the process; it was probed just now.
-        let context = thread.run { () -> OpaquePointer? in
-            guard let context = nft_ctx_new(UInt32(NFT_CTX_DEFAULT)) else { return nil }
+        let context = thread.run { () -> NftablesLibrary.Context? in
+            guard let context = library.makeContext(NftablesLibrary.defaultFlags) else { return nil }
             // Otherwise it writes to the daemon's standard output and error.
-            if nft_ctx_buffer_output(context) == 0, nft_ctx_buffer_error(context) == 0 { return context }
-            nft_ctx_free(context)
+            if library.bufferOutput(context) == 0, library.bufferErrors(context) == 0 { return context }
+            library.freeContext(context)
             return nil
         }
         guard let context else {
             thread.stop()
             throw NetworkingError(.system, "libnftables makes no context: not enough memory")
         }
+        self.library = library
         self.context = context
         self.thread = thread
     }
 
     deinit {
-        let context = context
-        thread.run { nft_ctx_free(context) }
+        let (library, context) = (library, context)
+        thread.run { library.freeContext(context) }
         thread.stop()
     }
 
@@ -42,11 +44,11 @@ struct Nftables: ~Copyable {
     /// - Throws: `.system` with libnftables' first complaint.
     @discardableResult
     borrowing func run(_ script: String) throws(NetworkingError) -> String {
-        let context = context
+        let (library, context) = (library, context)
         let (output, complaint) = thread.run { () -> (String, String?) in
-            let result = nft_run_cmd_from_buffer(context, script)
-            let complaint = nft_ctx_get_error_buffer(context).map { String(cString: $0) } ?? ""
-            let output = nft_ctx_get_output_buffer(context).map { String(cString: $0) } ?? ""
+            let result = library.run(context, script)
+            let complaint = library.errors(context).map { String(cString: $0) } ?? ""
+            let output = library.output(context).map { String(cString: $0) } ?? ""
             return (output, result == 0 ? nil : complaint)
         }
         if let complaint { throw Nftables.explain(complaint) }

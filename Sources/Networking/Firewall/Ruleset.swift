@@ -37,6 +37,7 @@ struct Ruleset {
                 """
         }
         text += """
+            set linked { type ipv4_addr . ipv4_addr . inet_proto . inet_service; }
             set bridges { type ifname; }
             map into { type ifname : verdict; }
             map out-of { type ifname : verdict; }
@@ -98,6 +99,9 @@ struct Ruleset {
             into.append("iifname != \(bridge) drop")
         } else {
             into.append("ct status dnat accept")
+        }
+        if !network.allowsInterContainer {
+            into.append("iifname \(bridge) ip saddr . ip daddr . meta l4proto . th dport @linked accept")
         }
         into.append("iifname \(bridge) \(network.allowsInterContainer ? "accept" : "drop")")
         if !network.isInternal {
@@ -168,6 +172,11 @@ struct Ruleset {
         }
         let key = "\(port.hostAddress) . \(transport) . \(port.hostPort)"
         return [RulesetElement(set: "published\(suffix)", key: key, value: value)]
+    }
+
+    func element(of link: LinkedPort) -> RulesetElement {
+        RulesetElement(
+            set: "linked", key: "\(link.client) . \(link.server) . \(link.transport.rawValue) . \(link.port)")
     }
 
     func addition(of elements: some Collection<RulesetElement>) -> String { commands("add", elements) }

@@ -1,5 +1,5 @@
 import CLinux
-import CNftables
+import CNetfilter
 import Glibc
 import LinuxKernel
 
@@ -41,7 +41,7 @@ final class SeparateThread: @unchecked Sendable {
         pthread_detach(thread)
         // CLOSE_RANGE_UNSHARE (close_range(2)): the table is copied without what is closed.
         let failure = run { () -> Int32 in
-            nftables_set_task_name(name)
+            netfilter_set_task_name(name)
             return clinux_close_range(3, UInt32.max, 2) == 0 ? 0 : errno
         }
         guard failure == 0 else {

@@ -37,11 +37,15 @@ public struct PortRequest: Hashable, Sendable {
 public final class HostPorts: Sendable {
     private let books = Mutex(PortBooks())
     private let group: any EventLoopGroup
+    private let relaysAll: Bool
 
-    /// - Parameter group: runs the relays. Sockets are made in the network namespace of the calling thread and, for a
-    ///   relay's connections to containers, in the one of the group's threads: it must be the same.
-    public init(group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton) {
+    /// - Parameters:
+    ///   - group: runs the relays. Sockets are made in the network namespace of the calling thread and, for a relay's
+    ///     connections to containers, in the one of the group's threads: it must be the same.
+    ///   - relaysAll: also what the kernel could translate, because no firewall of ours tells it to.
+    public init(group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, relaysAll: Bool = false) {
         self.group = group
+        self.relaysAll = relaysAll
     }
 
     /// Reserves all that is requested, or nothing.
@@ -70,6 +74,12 @@ public final class HostPorts: Sendable {
     }
 
     private func reserve(_ request: PortRequest) throws(NetworkingError) -> PortReservation {
+        guard !relaysAll || request.transport != .sctp else {
+            throw NetworkingError(
+                .invalid,
+                "port \(request.containerPort)/sctp can't be published: the daemon was started with --iptables=false, and "
+                    + "without rules of the firewall only TCP and UDP are relayed")
+        }
         let addresses = request.targets().map(\.host)
         guard !addresses.isEmpty else {
             let asked = request.hostAddress.map { " to \($0)" } ?? ""
@@ -123,7 +133,7 @@ public final class HostPorts: Sendable {
     }
 
     fileprivate func makeRelay(_ held: HeldPort) throws(NetworkingError) -> PortRelay? {
-        guard held.port.isRelayed, let socket = held.socket else { return nil }
+        guard relaysAll || held.port.isRelayed, let socket = held.socket else { return nil }
         return try PortRelay(held.port, socket, group: group)
     }
 }

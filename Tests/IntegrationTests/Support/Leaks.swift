@@ -13,6 +13,8 @@ enum Leaks {
             found += cgroups(of: daemon).filter { $0.split(separator: "/").last?.hasPrefix("mycontainer-") == false }
                 .map { "cgroup \($0)" }
             found += processes(naming: daemon.directory, but: daemon.pid).map { "process \($0)" }
+            found += names(daemon.execRoot + "/netns").map { "network namespace \($0)" }
+            found += links(of: daemon, ["ve", "if"]) + publishedPorts(of: daemon)
             return found.isEmpty
         }
         return gone ? [] : found
@@ -25,6 +27,12 @@ enum Leaks {
         if exists(daemon.directory + "/pid") { found.append("the pid file") }
         found += mounts(under: daemon.directory).map { "mount \($0)" }
         found += cgroups(of: daemon).map { "cgroup \($0)" }
+        found += links(of: daemon, ["br", "ve", "if"])
+        if let tables = try? daemon.inside("nft", "list", "tables"), let instance = try? instance(of: daemon),
+            tables.status != 0 || tables.output.contains(instance)
+        {
+            found.append("the firewall's table: \(tables.output)\(tables.error)")
+        }
         found += processes(naming: daemon.directory, but: -1).map { "process \($0)" }
         found += ((try? host("losetup", "--noheadings", "--list", "--output", "NAME,BACK-FILE")) ?? "")
             .split(separator: "\n").filter { $0.contains(daemon.directory) }.map { "loop device \($0)" }
@@ -80,6 +88,23 @@ enum Leaks {
             let fields = $0.split(separator: " ")
             return fields.count > 4 && fields[4].hasPrefix(directory) ? String(fields[4]) : nil
         }
+    }
+
+    /// The daemon's links in its host's namespace, by their first letters and the instance id.
+    private static func links(of daemon: TestDaemon, _ prefixes: [String]) -> [String] {
+        guard let instance = try? instance(of: daemon) else { return [] }
+        return ((try? daemon.interfaces()) ?? ["of the host can't be listed"]).filter { name in
+            prefixes.contains { name.hasPrefix($0 + instance) } || name.contains(" ")
+        }.map { "interface \($0)" }
+    }
+
+    /// Rules for ports that are published to nobody.
+    private static func publishedPorts(of daemon: TestDaemon) -> [String] {
+        guard let rules = try? daemon.inside("nft", "list", "ruleset"), rules.status == 0 else {
+            return ["the host's rules can't be listed"]
+        }
+        return rules.lines.filter { line in ["tcp", "udp", "sctp"].contains { line.contains("\($0) . ") } }
+            .map { "rule \($0)" }
     }
 
     /// The daemon's cgroups on every hierarchy, found by its instance id.

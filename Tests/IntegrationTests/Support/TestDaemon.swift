@@ -16,6 +16,8 @@ final class TestDaemon {
     var log: String { directory + "/daemon.log" }
     /// Flags besides those every test has.
     var extraArguments: [String]
+    /// Shell commands that change the daemon's host beforehand, in a mount namespace of its own.
+    private let preparation: String?
     private(set) var pid: pid_t = -1
     private var undo: [() -> Void] = []
 
@@ -34,7 +36,7 @@ final class TestDaemon {
         ]
     }
 
-    init(arguments: [String] = []) throws {
+    init(arguments: [String] = [], preparation: String? = nil) throws {
         guard getuid() == 0 else { throw CommandFailure(description: "these tests need root") }
         guard access(Self.programs + "/mycontainerd", X_OK) == 0 else {
             throw CommandFailure(description: "no programs in \(Self.programs): run 'make build' first")
@@ -46,6 +48,7 @@ final class TestDaemon {
         guard let made = mkdtemp(&template) else { throw CommandFailure(description: "mkdtemp: errno \(errno)") }
         directory = String(cString: made)
         extraArguments = arguments
+        self.preparation = preparation
         network = "/var/tmp/netns-" + directory.split(separator: "-").last!
         try Self.makeNetwork(network)
     }
@@ -79,9 +82,10 @@ final class TestDaemon {
             "--pidfile": directory + "/pid",
         ].filter { flag($0.key) == nil }.flatMap { [$0.key, $0.value] }
         let daemon = shellQuoted([Self.programs + "/mycontainerd"] + own + extraArguments)
+        let shell = ["/bin/sh", "-c", (preparation.map { "set -e\n\($0)\n" } ?? "") + "exec \(daemon) >>\(log) 2>&1"]
+        let isolation = preparation == nil ? [] : ["unshare", "--mount", "--"]
         let command = try DetachedCommand(
-            "/usr/bin/nsenter", ["--net=" + network, "--", "/bin/sh", "-c", "exec \(daemon) >>\(log) 2>&1"], environment
-        )
+            "/usr/bin/nsenter", ["--net=" + network, "--"] + isolation + shell, environment)
         pid = command.pid
     }
 
@@ -249,10 +253,11 @@ struct DetachedCommand {
 
 /// Runs `body` with a daemon of its own that has the images named, and fails the test for anything left behind.
 func withDaemon(
-    _ arguments: [String] = [], images: [String] = ["busybox"], at location: SourceLocation = #_sourceLocation,
+    _ arguments: [String] = [], images: [String] = ["busybox"], preparation: String? = nil,
+    at location: SourceLocation = #_sourceLocation,
     _ body: (TestDaemon) throws -> Void
 ) throws {
-    let daemon = try TestDaemon(arguments: arguments)
+    let daemon = try TestDaemon(arguments: arguments, preparation: preparation)
     do {
         try daemon.start()
         for image in images { try daemon.must("pull", "-q", image, at: location) }
