@@ -80,11 +80,9 @@ extension Engine {
                 throw EngineError.conflict("cannot join network of a non running container: \(needed.id)")
             }
         }
-        let network = try await joinNetworks(container, record, owner: try owner(userNamespace))
+        defer { hostNetworks.refillSandboxes() }
+        let network = try await reserveNetworks(container, record, owner: try owner(userNamespace))
         container.setNetwork(network)
-        for endpoint in network?.state.endpoints ?? [] {
-            if let joined = networks.network(endpoint.network) { post(joined, "connect", container: record.id) }
-        }
         let specification = try self.specification(
             record, modes: modes, userNamespace: userNamespace, sandbox: network?.state.sandbox
         ) {
@@ -95,18 +93,18 @@ extension Engine {
             return run.pid
         }
         try writeBundle(bundle, specification, try launchDocument(record, bundle))
-        if let network {
-            // Before the monitor: what a container that lives has is known from its bundle.
-            try network.state.write(to: bundle)
-            try introduce(record, network)
-            try openLinks(of: record, network.state)
-        }
-
         let namespaces = specification.linux?.namespaces ?? []
         let ownNetwork =
             namespaces.contains { $0.type == "network" && $0.path == nil } && !namespaces.contains { $0.type == "user" }
-        let (client, sequence) = try startMonitor(container, bundle, ownNetwork: ownNetwork, waiting)
-        let reply = try await client.reply(to: sequence)
+        let client = try startMonitor(container, bundle, ownNetwork: ownNetwork, waiting)
+        do {
+            // While the monitor reads its bundle and prepares what it can.
+            if let network { try joinNetworks(container, record, network) }
+        } catch {
+            _ = try? client.send(.abandon)
+            throw error
+        }
+        let reply = try await client.reply(to: try client.send(.start))
         switch reply.body {
         case .started(let pid, let startedAt):
             return Lifecycle.Run(pid: pid, startedAt: startedAt)
@@ -115,11 +113,35 @@ extension Engine {
         }
     }
 
-    /// Starts the monitor and tells it to start. Our copy of the monitor's end is closed on return: as long as it was
-    /// open, the end of a monitor that is killed would go unheard.
+    /// Starts the monitor, which prepares itself and waits for the word.
     private func startMonitor(
         _ container: Container, _ bundle: String, ownNetwork: Bool, _ waiting: [WaitingAttachment]
-    ) throws -> (MonitorClient, start: UInt64) {
+    ) throws -> MonitorClient {
+        if let client = try forkMonitor(container, bundle, ownNetwork: ownNetwork, waiting) { return client }
+        let (client, monitorEnd) = try openChannel(container, waiting)
+        let pid = try launcher.spawn(bundle: bundle, channel: monitorEnd.raw)
+        try supervise(container, client, monitor: pid)
+        withExtendedLifetime(monitorEnd) {}
+        return client
+    }
+
+    /// nil where the zygote can't. One that died may have forked before: that monitor hears the end of this channel, and
+    /// goes, so another one gets a channel of its own.
+    private func forkMonitor(
+        _ container: Container, _ bundle: String, ownNetwork: Bool, _ waiting: [WaitingAttachment]
+    ) throws -> MonitorClient? {
+        let (client, monitorEnd) = try openChannel(container, waiting)
+        guard launcher.fork(bundle: bundle, ownNetwork: ownNetwork, channel: monitorEnd.raw) else { return nil }
+        try supervise(container, client, monitor: nil)
+        withExtendedLifetime(monitorEnd) {}
+        return client
+    }
+
+    /// A channel to a monitor that is about to be started, and the monitor's end. Ours of that is closed when the monitor
+    /// has it: as long as it was open, the end of a monitor that is killed would go unheard.
+    private func openChannel(
+        _ container: Container, _ waiting: [WaitingAttachment]
+    ) throws -> (MonitorClient, OwnedDescriptor) {
         let pair = try MonitorChannel.pair()
         let (client, monitorEnd) = pair.split { daemon, monitor in
             (monitorClient(daemon, of: container), OwnedDescriptor(monitor.release()))
@@ -128,11 +150,7 @@ extension Engine {
         for attachment in waiting {
             _ = try client.send(.attach(attachment.streams), descriptor: attachment.descriptor.raw)
         }
-        let sequence = try client.send(.start)
-        let pid = try launcher.start(bundle: bundle, ownNetwork: ownNetwork, channel: monitorEnd.raw)
-        try supervise(container, client, monitor: pid)
-        withExtendedLifetime(monitorEnd) {}
-        return (client, sequence)
+        return (client, monitorEnd)
     }
 
     /// A start that failed: the container goes back to `created` with the reason, or away when it was `--rm`.
@@ -155,9 +173,9 @@ extension Engine {
         if let run = container.activeRun {
             await run.supervision.value
             container.setActiveRun(nil)
-        } else {
-            removeBundle(container.id)
         }
+        // Also what was written into it while the monitor died and the rest was removed.
+        removeBundle(container.id)
         container.announceFailedStart()
         if container.record.hostConfig.autoRemove {
             try? await removeHoldingQueue(container, volumes: true)

@@ -39,10 +39,13 @@ public final class SandboxPool: Sendable {
     }
 
     /// A fresh sandbox, pinned. Blocks its thread for a millisecond when none is ready; one that a container's user
-    /// namespace is to own never is.
+    /// namespace is to own never is. Whoever takes one calls ``refill()`` when there is time; after the last one it happens
+    /// at once.
     public func take(owner: NamespaceOwner? = nil) async throws(NetworkingError) -> Sandbox {
-        let ready = owner == nil ? state.withLock { $0.ready.popLast() } : nil
-        refill()
+        let (ready, isEmpty) = state.withLock { state in
+            (owner == nil ? state.ready.popLast() : nil, state.ready.isEmpty)
+        }
+        if isEmpty { refill() }
         let descriptors: SandboxDescriptors
         if let ready, let taken = ready.take() {
             descriptors = taken
@@ -81,7 +84,7 @@ public final class SandboxPool: Sendable {
     }
 
     /// Makes what is missing, elsewhere. One at a time: namespaces are made under one lock of the kernel's anyway.
-    private func refill() {
+    public func refill() {
         let isMine = state.withLock { state in
             guard !state.isRefilling, state.ready.count < state.wanted else { return false }
             state.isRefilling = true

@@ -107,6 +107,23 @@ struct NetworkPortTests {
         while (my $peer = $udp->recv(my $text, 1500)) { $udp->send($text, 0, $peer) }
         """
 
+    @Test("SCTP packets come to the container with their sender's address, and its answers from the host's port")
+    func sctp() throws {
+        try withDaemon(images: ["busybox", "debian"]) { daemon in
+            let outside = try Outside(daemon)
+            let kernelHasIt = try host("python3", "-c", SCTP.probe) == "True"
+            if !kernelHasIt { print("this kernel has no SCTP: its packets are made by hand") }
+            try daemon.must(
+                "run", "-d", "--name", "web", "-p", "9899:9900/sctp", "debian", "perl", "-e",
+                SCTP.library + (kernelHasIt ? SCTP.server : SCTP.rawServer))
+            #expect(try eventually { try daemon.must("logs", "web").contains("ready") })
+            #expect(try daemon.must("port", "web", "9900/sctp") == "0.0.0.0:9899")
+            let client = kernelHasIt ? SCTP.client : SCTP.rawClient
+            #expect(try outside.run("python3", "-c", client).line == "answer from port 9899 of \(Outside.hostAddress)")
+            #expect(try daemon.must("logs", "web").contains("from \(Outside.address) to port 9900"))
+        }
+    }
+
     @Test("A port that is taken is found before the container starts")
     func conflicts() throws {
         try withDaemon { daemon in

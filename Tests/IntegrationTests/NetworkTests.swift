@@ -160,6 +160,31 @@ struct NetworkTests {
         }
     }
 
+    @Test("A macvlan is on its parent's network like a machine of its own, before and after the daemon is killed")
+    func macvlan() throws {
+        try withDaemon { daemon in
+            let outside = try Outside(daemon)
+            try daemon.must(
+                "network", "create", "-d", "macvlan", "-o", "parent=uplink", "--subnet", "192.0.2.0/24",
+                "--gateway", Outside.address, "--ip-range", "192.0.2.64/26", "wire")
+            try daemon.serveWeb("web", "--network", "wire", "--ip", "192.0.2.99", "--network-rate-in", "100mbit")
+            try daemon.idle("client", "--network", "wire")
+            for _ in 1...2 {
+                #expect(try outside.fetch("192.0.2.99", 80) == "web")
+                #expect(try daemon.fetch(from: "client", "web") == "web")
+                #expect(try daemon.pings("client", Outside.address))
+                daemon.kill()
+                try daemon.start()
+            }
+            let client = try daemon.inspect("client")["NetworkSettings"]["Networks"]["wire"]
+            #expect(try outside.run("ip", "neighbour").output.contains(try #require(client["MacAddress"].string)))
+            try daemon.must("rm", "-f", "web")
+            #expect(try outside.fetch("192.0.2.99", 80) == nil)
+            let nowhere = try daemon.cli("network", "create", "-d", "macvlan", "-o", "parent=nowhere", "other")
+            #expect(nowhere.status == 1 && nowhere.error.contains("the host has no interface of that name"))
+        }
+    }
+
     @Test("IPv6: addresses, names and neighbours")
     func ipv6() throws {
         try withDaemon { daemon in

@@ -81,6 +81,8 @@ extension Engine {
         run.state.endpoints.append(endpoint)
         run.hasFixedAddress = run.hasFixedAddress || membership.settings.hasFixedAddress
         do {
+            // A daemon that finds an interface of which the container's record doesn't know takes it away.
+            try settle(run, of: container)
             try reroute(&run, record, all)
             try settle(run, of: container)
             try openLinks(of: record, run.state)
@@ -133,6 +135,9 @@ extension Engine {
                 .forbidden, "container \(container.id) is not connected to the network \(name)")
         }
         let changed = memberships
+        // Before anything is undone: whoever finds the rest undoes it.
+        container.update { $0.document.networks = changed }
+        try persist(container)
         if var run = container.networkRun, let network,
             let index = run.state.endpoints.firstIndex(where: { $0.network == network.id })
         {
@@ -147,13 +152,13 @@ extension Engine {
             removeHosts(record, endpoint)
             post(network, "disconnect", container: container.id)
         }
-        container.update { $0.document.networks = changed }
-        try persist(container)
     }
 
-    /// Chooses the way out again, and moves the default routes and the published ports to it.
-    private func reroute(
-        _ run: inout NetworkRun, _ record: ContainerRecord, _ settings: [String: EndpointSettings]
+    /// Chooses the way out again, and moves the default routes and the published ports to it; `always`: even where it
+    /// seems to be the one that it was.
+    func reroute(
+        _ run: inout NetworkRun, _ record: ContainerRecord, _ settings: [String: EndpointSettings],
+        always: Bool = false
     ) throws {
         let before = run.state.gateway?.network
         let memberships = run.state.endpoints.compactMap { endpoint in
@@ -162,7 +167,7 @@ extension Engine {
             }
         }
         electGateway(&run.state, memberships)
-        guard run.state.gateway?.network != before, let sandbox = run.sandbox else { return }
+        guard always || run.state.gateway?.network != before, let sandbox = run.sandbox else { return }
         try hostNetworks.links().setDefaultRoutes(run.defaultRoutes, in: sandbox)
         dropPorts(&run)
         guard let way = run.state.gateway, let network = networks.network(way.network), network.driver == .bridge else {
@@ -198,7 +203,7 @@ extension Engine {
     }
 
     /// What a run has now is what inspect shows and what the next daemon will find.
-    private func settle(_ run: NetworkRun, of container: Container) throws {
+    func settle(_ run: NetworkRun, of container: Container) throws {
         guard container.replaceNetwork(run) else {
             throw EngineError.conflict("container \(container.id) is not running: it has ended in the meantime")
         }

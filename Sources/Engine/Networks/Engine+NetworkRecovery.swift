@@ -5,10 +5,10 @@ import Networking
 extension Engine {
     /// Takes up the networks of the containers that run, and removes what nobody has.
     func adoptNetworks() {
-        var runs: [(container: Container, run: NetworkRun)] = []
+        var runs: [AdoptedRun] = []
         for container in registry.all where container.lifecycle.isRunning {
             guard let state = NetworkState.read(from: paths.bundle(container.id)) else { continue }
-            runs.append((container, adopted(container, state)))
+            runs.append(adopted(container, state))
         }
         // Containers that the database doesn't know, or can't tell of, but that live: theirs is left alone.
         let strangers = unknownStates()
@@ -26,7 +26,7 @@ extension Engine {
         } catch {
             log("the networks of running containers could not be taken up: \(error)")
         }
-        for (container, run) in runs { takeUp(container, run) }
+        for run in runs { takeUp(run) }
         let links = states.flatMap(\.endpoints).compactMap(\.attachment.hostName) + users.keys.map(\.interface)
         hostNetworks.removeLeftovers(links: Set(links), sandboxes: Set(states.map(\.sandbox)))
     }
@@ -60,25 +60,48 @@ extension Engine {
         }
     }
 
+    /// A container's networks as an earlier daemon left them.
+    private struct AdoptedRun {
+        let container: Container
+        var run: NetworkRun
+        /// Whether a change to its networks was cut short.
+        var isTorn = false
+    }
+
     /// The run as this daemon holds it: its addresses and ports are taken again.
-    private func adopted(_ container: Container, _ state: NetworkState) -> NetworkRun {
-        var run = NetworkRun()
-        run.state = state
+    private func adopted(_ container: Container, _ state: NetworkState) -> AdoptedRun {
+        var adopted = AdoptedRun(container: container, run: NetworkRun())
+        adopted.run.state = state
         let settings = networks(of: container.record)
-        run.hasFixedAddress = state.endpoints.contains { settings[$0.networkName]?.hasFixedAddress ?? false }
-        lease(state, for: container.id)
-        if !state.ports.isEmpty { run.reservations = [hostNetworks.ports.restore(state.ports)] }
+        adopted.run.hasFixedAddress = state.endpoints.contains { settings[$0.networkName]?.hasFixedAddress ?? false }
         do {
-            run.sandbox = try hostNetworks.sandbox(at: state.sandbox)
+            adopted.run.sandbox = try hostNetworks.sandbox(at: state.sandbox)
         } catch {
             log("the network namespace of container \(container.id) can't be opened: \(error)")
         }
-        return run
+        // To be connected is to be recorded, and to be disconnected too: what is half done is undone.
+        for endpoint in state.endpoints where settings[endpoint.networkName] == nil {
+            detach(endpoint, from: adopted.run.sandbox, of: container.id)
+            adopted.run.state.endpoints.removeAll { $0.id == endpoint.id }
+            if endpoint.isGateway { adopted.run.state.ports = [] }
+            adopted.isTorn = true
+        }
+        lease(adopted.run.state, for: container.id)
+        let ports = adopted.run.state.ports
+        if !ports.isEmpty { adopted.run.reservations = [hostNetworks.ports.restore(ports)] }
+        return adopted
     }
 
-    private func takeUp(_ container: Container, _ run: NetworkRun) {
+    private func takeUp(_ adopted: AdoptedRun) {
+        let container = adopted.container
+        var run = adopted.run
         let record = container.record
         do {
+            if adopted.isTorn {
+                container.setNetwork(run)
+                try reroute(&run, record, networks(of: record), always: true)
+                try settle(run, of: container)
+            }
             for reservation in run.reservations { try reservation.activate() }
             try serveNames(record, run, resolvConf(record, run.state).resolver)
         } catch {

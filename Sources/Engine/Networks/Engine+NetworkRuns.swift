@@ -28,12 +28,12 @@ extension Engine {
         return result
     }
 
-    /// Takes addresses, host ports and a namespace for a container that starts, and sets everything up in the kernel.
-    /// What it took when it fails has been given back.
+    /// Takes addresses, host ports and a namespace for a container that starts: all that its bundle has to say. What it
+    /// took when it fails has been given back.
     ///
     /// - Parameter owner: the container's user namespace, which owns its network.
     /// - Returns: nil for a container without networks of its own.
-    func joinNetworks(
+    func reserveNetworks(
         _ container: Container, _ record: ContainerRecord, owner: NamespaceOwner?
     ) async throws -> NetworkRun? {
         let memberships = try memberships(of: record)
@@ -54,17 +54,41 @@ extension Engine {
             let sandbox = try await hostNetworks.sandbox(owner: owner)
             run.sandbox = sandbox
             run.state.sandbox = sandbox.path
-            for index in run.state.endpoints.indices {
-                let membership = memberships[index]
-                run.state.endpoints[index].attachment = try attach(
-                    run.state.endpoints[index], membership, record, to: sandbox)
-            }
-            try hostNetworks.publish(run.state.ports)
-            for reservation in run.reservations { try reservation.activate() }
             return run
         } catch {
             release(run, of: container.id)
             throw error
+        }
+    }
+
+    /// Sets up in the kernel what was reserved, and serves names. All of it is given back when it fails.
+    func joinNetworks(_ container: Container, _ record: ContainerRecord, _ reserved: NetworkRun) throws {
+        var run = reserved
+        do {
+            guard let sandbox = run.sandbox else { return }
+            let settings = networks(of: record)
+            for index in run.state.endpoints.indices {
+                let endpoint = run.state.endpoints[index]
+                guard let network = networks.network(endpoint.network) else {
+                    throw EngineError.notFound("network \(endpoint.networkName) not found")
+                }
+                let membership = Membership(network: network, settings: settings[network.name] ?? EndpointSettings())
+                run.state.endpoints[index].attachment = try attach(endpoint, membership, record, to: sandbox)
+            }
+            // Before it runs: what a container that lives has is known from its bundle.
+            try run.state.write(to: paths.bundle(record.id))
+            container.setNetwork(run)
+            try hostNetworks.publish(run.state.ports)
+            for reservation in run.reservations { try reservation.activate() }
+            try introduce(record, run)
+            try openLinks(of: record, run.state)
+        } catch {
+            _ = container.takeNetwork()
+            release(run, of: container.id)
+            throw error
+        }
+        for endpoint in run.state.endpoints {
+            if let joined = networks.network(endpoint.network) { post(joined, "connect", container: record.id) }
         }
     }
 

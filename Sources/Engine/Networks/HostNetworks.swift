@@ -219,6 +219,10 @@ final class HostNetworks: Sendable {
     /// - Parameter owner: the user namespace that is to own it; nil: the host's.
     func sandbox(owner: NamespaceOwner?) async throws -> Sandbox { try await pool.take(owner: owner) }
 
+    /// Makes the namespaces that were taken anew. Not while a container starts: the kernel makes interfaces and
+    /// namespaces under one lock.
+    func refillSandboxes() { state.withLock { $0.pool }?.refill() }
+
     func sandbox(at path: String) throws(NetworkingError) -> Sandbox { try Sandbox(path: path, provider: provider) }
 
     /// Serves the names of a container in `sandbox`.

@@ -34,21 +34,27 @@ final class MonitorLauncher: Sendable {
         }
     }
 
-    /// Starts the monitor of the container whose bundle is `bundle`, with `channel` as its connection: a fork of the
-    /// zygote where there is one, else a process of its own.
+    /// Has the zygote fork the monitor of the container whose bundle is `bundle`, with `channel` as its connection. It is
+    /// no child of this process.
     ///
     /// - Parameter ownNetwork: whether the bundle asks for a new network namespace in the daemon's user namespace.
-    /// - Returns: the pid to reap; nil for a fork of the zygote, which is not this process's child.
-    func start(bundle: String, ownNetwork: Bool, channel: Int32) throws(EngineError) -> pid_t? {
-        if let zygote = currentZygote() {
-            do throws(ChannelError) {
-                _ = try zygote.client.start(bundle: bundle, ownNetwork: ownNetwork, monitorEnd: channel)
-                return nil
-            } catch {
-                retire(zygote)
-            }
+    /// - Returns: false where there is no zygote, or it ended over it, perhaps with a monitor forked.
+    func fork(bundle: String, ownNetwork: Bool, channel: Int32) -> Bool {
+        guard let zygote = currentZygote() else { return false }
+        do throws(ChannelError) {
+            _ = try zygote.client.start(bundle: bundle, ownNetwork: ownNetwork, monitorEnd: channel)
+            return true
+        } catch {
+            retire(zygote)
+            return false
         }
-        return try spawn(["monitor", "--bundle", bundle], channel: channel, log: "\(bundle)/monitor.log")
+    }
+
+    /// Executes a monitor.
+    ///
+    /// - Returns: the pid to reap.
+    func spawn(bundle: String, channel: Int32) throws(EngineError) -> pid_t {
+        try spawn(["monitor", "--bundle", bundle], channel: channel, log: "\(bundle)/monitor.log")
     }
 
     /// Ends the zygote; monitors go on.

@@ -162,6 +162,14 @@ final class TestDaemon {
         return outcome.line
     }
 
+    @discardableResult
+    func must(arguments: [String], at location: SourceLocation = #_sourceLocation) throws -> String {
+        let outcome = try cli(arguments: arguments)
+        try #require(
+            outcome.status == 0, "\(arguments.joined(separator: " ")): \(outcome.error)", sourceLocation: location)
+        return outcome.line
+    }
+
     /// Starts our CLI and leaves it running.
     func spawn(_ arguments: [String], _ standard: Command.Standard = .closed) throws -> Command {
         try Command(Self.programs + "/mycontainer", arguments, environment: environment, standard: standard)
