@@ -105,7 +105,7 @@ struct ConfigurationFile {
                 ("live-restore", options.liveRestore.map { "\($0)" }), ("init", options.`init`.map { "\($0)" }),
                 ("labels", text(options.label)), ("log-driver", options.logDriver), ("log-opts", text(options.logOpt)),
                 ("default-shm-size", options.defaultShmSize), ("seccomp-profile", options.seccompProfile),
-            ("userns", options.userns), ("userns-auto-range", options.usernsAutoRange),
+                ("userns", options.userns), ("userns-auto-range", options.usernsAutoRange),
             ].map { (key: $0, text: $1) } + options.networks.given
         let conflicts = flags.compactMap { key, flag -> String? in
             guard let flag, let value = values[key], let written = try? JSON.string(value) else { return nil }
