@@ -92,6 +92,20 @@ struct NetworkRecoveryTests {
             let flood = "for i in $(seq 100); do nslookup host$i.example >/dev/null & done; wait; echo done"
             #expect(try daemon.must("exec", "client", "sh", "-c", flood) == "done")
             #expect(try daemon.resolve("www.example", in: "client") == ["192.0.2.77"])
+            // Somebody whose server is silent asks as much as it can: others are answered.
+            try daemon.setUp(["ip", "address", "add", "192.0.2.53/32", "dev", "lo"])
+            try daemon.setUp(["nft", "add table inet silence"])
+            try daemon.setUp(["nft", "add chain inet silence input { type filter hook input priority 0; }"])
+            try daemon.setUp(["nft", "add rule inet silence input ip daddr 192.0.2.53 drop"])
+            try daemon.idle("stuck", "--network", "net", "--dns", "192.0.2.53")
+            let questions = "for i in $(seq 400); do nslookup host$i.example >/dev/null & done; echo asked; wait"
+            let stuck = try daemon.spawn(["exec", "stuck", "sh", "-c", questions])
+            try stuck.waitFor("asked")
+            #expect(try daemon.resolve("www.example", in: "client") == ["192.0.2.77"])
+            #expect(try daemon.resolve("web", in: "client") == [try daemon.address("web", in: "net")])
+            #expect(try daemon.resolve("web", in: "stuck") == [try daemon.address("web", in: "net")])
+            try daemon.must("rm", "-f", "stuck")
+            _ = try stuck.finish()
             server.end()
             #expect(try daemon.resolve("web", in: "client") == [try daemon.address("web", in: "net")])
             #expect(try daemon.resolve("www.example", in: "client").isEmpty)
