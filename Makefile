@@ -16,7 +16,7 @@ export MYCONTAINER_BIN ?= $(CURDIR)/bin
 export MYCONTAINER_REGISTRY ?= $(CURDIR)/$(REGISTRY)
 
 .PHONY: help setup build images test test-unit test-integration test-clients test-runtime test-crash test-vm bench lint format \
-	test-defences test-seccomp fuzz demo install uninstall clean
+	bench-networks test-defences test-seccomp fuzz demo install uninstall clean
 
 help: ## what the targets do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
