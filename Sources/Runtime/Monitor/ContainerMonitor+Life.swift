@@ -60,7 +60,7 @@ extension ContainerMonitor {
                 cgroup: handle.placement, stdio: stdio,
                 seccomp: filter, reaper: document.reaper,
                 identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true,
-                mapsFiles: true, confinesReaper: document.confinesReaper ?? false))
+                mapsFiles: true, confinesReaper: document.confinesReaper ?? false), supervisor: seccompSupervisor)
         // The start looks at relative paths from the bundle.
         chdir("/")
         var terminal = started.terminal.take()
