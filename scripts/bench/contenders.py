@@ -260,10 +260,9 @@ class Bundles:
         """A second bundle, with podman's default seccomp profile (docker's, for the most part) in its configuration."""
         folder = self.directory + "-profile"
         os.makedirs(folder, exist_ok=True)
-        if not os.path.lexists(folder + "/rootfs"):
-            os.symlink(self.directory + "/rootfs", folder + "/rootfs")
         with open(self.directory + "/config.json") as file:
             spec = json.load(file)
+        spec["root"]["path"] = self.directory + "/rootfs"
         spec["linux"]["seccomp"] = self.profile(set(spec["process"]["capabilities"]["bounding"]))
         with open(folder + "/config.json", "w") as file:
             json.dump(spec, file)

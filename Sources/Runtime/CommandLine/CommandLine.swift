@@ -62,6 +62,7 @@ public enum RuntimeCommandLine {
             print(usage)
             return flags.rest.isEmpty && !flags.has("help") ? 1 : 0
         }
+        if flags.value("rootless") == "true" { throw CommandError("rootless containers are not supported") }
         let rest = flags.rest.dropFirst()
         options.log.debug("\(name) \(rest.joined(separator: " "))")
         switch name {

@@ -62,6 +62,12 @@ struct CreateSession {
     /// - Returns: the started process; its state and pid file are written.
     func launch(in store: borrowing ContainerStore, gate: StartGate?) throws(CommandError) -> StartedProcess {
         let made = try NewCgroup.make(options.cgroups, id: id, spec, options.log)
+        do throws(CommandError) {
+            try made.delegate(spec)
+        } catch {
+            made.undo()
+            throw error
+        }
         do throws(StartFailure) {
             let handle = if let cgroup = made.cgroup { try CgroupHandle(cgroup) } else { CgroupHandle() }
             options.log.debug("starting the container's first process")
