@@ -461,6 +461,35 @@ login -u me -p secret registry.example.com
 """.strip().splitlines()
 
 
+# With a config.json of this content.
+CONFIGURED = {
+    "psFormat": "{{.Names}} {{.Image}}", "imagesFormat": "{{.Repository}}:{{.Tag}}", "networksFormat": "{{.Name}}",
+    "volumesFormat": "{{.Name}}", "statsFormat": "{{.Name}} {{.PIDs}}", "HttpHeaders": {"X-Test": "1"},
+    "proxies": {"default": {"httpProxy": "http://proxy:1", "noProxy": "a,b"}}, "pruneFilters": ["label!=kind=test"],
+}
+CONFIGURED_LINES = """
+ps -a
+ps -aq
+ps -a --format 'table {{.Names}}'
+images
+images -q
+network ls
+network ls --no-trunc -q
+volume ls
+volume ls -q
+stats --no-stream main
+run --rm busybox sh -c 'env | grep -i proxy | sort'
+run --rm -e HTTP_PROXY=mine -e no_proxy= busybox sh -c 'env | grep -i proxy | sort'
+create --name NAME -e A=1 busybox
+inspect --format '{{len .Config.Env}}' NAME
+rm NAME
+volume create NAME --label kind=test
+volume prune -af --filter label=kind=test
+volume rm NAME
+container prune -f --filter until=1h
+network prune -f
+""".strip().splitlines()
+
 
 def without(pattern, replacement=""):
     """Takes what matches out of both descriptors' text."""
@@ -520,8 +549,8 @@ def words(line):
     return shlex.split(line)
 
 
-def run(program, line, name):
-    environment = {"PATH": os.environ["PATH"], "HOME": FILES, "DOCKER_CONFIG": f"{FILES}/config-{name}",
+def run(program, line, name, configuration="config"):
+    environment = {"PATH": os.environ["PATH"], "HOME": FILES, "DOCKER_CONFIG": f"{FILES}/{configuration}-{name}",
                    "TERM": "dumb", "LANG": "C.UTF-8"}
     if program == OURS:
         environment["MYCONTAINER_HOST"] = HOST
@@ -576,8 +605,8 @@ def main():
         run(DOCKER, line, "setup")
     passed, bad = 0, 0
 
-    def result(line, program, name):
-        code, output, errors = run(program, line, name)
+    def result(line, program, name, configuration="config"):
+        code, output, errors = run(program, line, name, configuration)
         return code, normal(output, name), normal(errors, name)
 
     def judge(line, theirs, ours):
@@ -596,11 +625,17 @@ def main():
             if not compare(line, *answers):
                 break
         judge(line, *answers)
-    # One after the other, each through the whole story: what one makes must not be in the other's way.
-    stories = [[(code, normal_change(output), normal_change(errors)) for code, output, errors in (
-        result(line, program, name) for line in wanted(CHANGES))] for program, name in ((DOCKER, "theirs"), (OURS, "oursxx"))]
-    for line, theirs, ours in zip(wanted(CHANGES), *stories):
-        judge(line, theirs, ours)
+    for name in ("theirs", "oursxx"):
+        os.makedirs(f"{FILES}/configured-{name}")
+        with open(f"{FILES}/configured-{name}/config.json", "w", encoding="utf-8") as file:
+            json.dump(CONFIGURED, file)
+    for lines, configuration in ((CHANGES, "config"), (CONFIGURED_LINES, "configured")):
+        # One after the other, each through the whole story: what one makes must not be in the other's way.
+        stories = [[(code, normal_change(output), normal_change(errors)) for code, output, errors in (
+            result(line, program, name, configuration) for line in wanted(lines))]
+            for program, name in ((DOCKER, "theirs"), (OURS, "oursxx"))]
+        for line, theirs, ours in zip(wanted(lines), *stories):
+            judge(line, theirs, ours)
     for name in ("main", "done", "made"):
         run(DOCKER, f"rm -f -v {name}", "setup")
     shutil.rmtree(FILES)
