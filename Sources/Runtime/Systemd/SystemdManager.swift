@@ -10,7 +10,9 @@ struct SystemdManager: ~Copyable {
 
     static let path = "/run/systemd/private"
     /// How long systemd may take to answer, in milliseconds: it starts and stops units one after the other.
-    private static let patience: Int32 = 30_000
+    private var patience: Int32 = 30_000
+    /// Ends of jobs that were told before the answer that names the job.
+    private var ended: [DBusMessage] = []
 
     static func connect() throws(CommandError) -> SystemdManager {
         do throws(SystemError) {
@@ -45,12 +47,14 @@ struct SystemdManager: ~Copyable {
             [.string(unit), .string("fail"), Self.list(properties), .array("(sa(sv))", [])])
     }
 
-    /// Stops a unit and waits until it is gone; one that is already is no error.
+    /// Stops a unit and waits until it is gone; one that is already is no error. A scope without processes goes by itself,
+    /// and whether systemd then tells of a job is not waited for long.
     mutating func stop(_ unit: String) throws(CommandError) {
+        patience = 1000
         do throws(CommandError) {
             try runJob("StopUnit", [.string(unit), .string("replace")])
         } catch {
-            guard error.message.contains("not loaded") else { throw error }
+            guard error.message.contains("not loaded") || error.message.contains("did not answer") else { throw error }
         }
         // One that failed stays listed until then.
         _ = try? call("ResetFailedUnit", [.string(unit)])
@@ -70,7 +74,7 @@ struct SystemdManager: ~Copyable {
         guard let job = reply.text else { throw CommandError("systemd answered \(member) without a job") }
         // The job may have ended before its number came to us: the signal is then in the queue already.
         while true {
-            let message = try nextMessage()
+            let message = try ended.isEmpty ? nextMessage() : ended.removeFirst()
             guard message.kind == .signal, message.member == "JobRemoved" else { continue }
             var reader = DBusReader(message.body[...])
             guard reader.uint32() != nil, reader.string() == job, let unit = reader.string(),
@@ -90,7 +94,10 @@ struct SystemdManager: ~Copyable {
         try send(message.encoded)
         while true {
             let answer = try nextMessage()
-            guard answer.replyTo == serial else { continue }
+            guard answer.replyTo == serial else {
+                if answer.kind == .signal { ended.append(answer) }
+                continue
+            }
             guard answer.kind == .reply else {
                 throw CommandError("systemd refused \(member): \(answer.text ?? answer.fields[4] ?? "no reason given")")
             }
@@ -112,8 +119,8 @@ struct SystemdManager: ~Copyable {
 
     private mutating func receive() throws(CommandError) {
         var source = pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0)
-        guard poll(&source, 1, Self.patience) > 0 else {
-            throw CommandError("systemd did not answer within \(Self.patience / 1000) s")
+        guard poll(&source, 1, patience) > 0 else {
+            throw CommandError("systemd did not answer within \(patience / 1000) s")
         }
         var buffer = [UInt8](repeating: 0, count: 16384)
         let count = read(socket.raw, &buffer, buffer.count)
