@@ -36,6 +36,8 @@ public final class APIServer: Sendable {
         var channels: [any Channel] = []
         for socket in sockets {
             channels.append(try await bootstrap.withBoundSocket(socket.descriptor).get())
+            // NIO has just made the queue as short as its own default, whatever its options say of it.
+            try socket.listen()
         }
         return APIServer(group: group, channels: channels, sockets: sockets)
     }

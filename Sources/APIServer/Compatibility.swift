@@ -42,16 +42,19 @@ enum Compatibility {
 
     static func container(_ container: ContainerInspect, _ version: APIVersion) -> ContainerInspect {
         var container = container
+        if version < APIVersion(1, 45) {
+            // A container's short id was one of its aliases in networks of the user's.
+            let id = String(container.id.prefix(12))
+            let networks = container.networkSettings?.networks
+            container.networkSettings?.networks = networks?.mapValues { endpoint in
+                guard endpoint.dnsNames != nil, endpoint.aliases?.contains(id) != true else { return endpoint }
+                var endpoint = endpoint
+                endpoint.aliases = (endpoint.aliases ?? []) + [id]
+                return endpoint
+            }
+        }
         if version < APIVersion(1, 48) { container.imageManifestDescriptor = nil }
         return container
-    }
-
-    /// `EnableIPv4` came with 1.48.
-    static func network(_ network: NetworkInspect, _ version: APIVersion) -> JSONValue {
-        let document = JSONValue(network)
-        guard version < APIVersion(1, 48), case .object(var members) = document else { return document }
-        members["EnableIPv4"] = nil
-        return .object(members)
     }
 
     static func imageSize(_ image: ImageSummary, _ version: APIVersion) -> ImageSummary {
@@ -133,8 +136,8 @@ enum Compatibility {
         if let mounts = host.mounts {
             host.mounts = try mounts.map { mount throws(Failure) in try adapt(mount, version) }
         }
-        try moveMACAddress(&request.config, host, &endpoints, version)
-        let warnings = deprecations(&request.config, host, version)
+        try moveMACAddress(request.config, host, &endpoints, version)
+        let warnings = deprecations(request.config, host, version)
         // 0 and every negative number mean no limit.
         if let limit = host.pidsLimit, limit <= 0 { host.pidsLimit = nil }
         networking.endpointsConfig = endpoints
@@ -146,7 +149,7 @@ enum Compatibility {
     /// A container-wide MAC address is the one of its endpoint in the network of its mode; before 1.44 it was the only
     /// one that counted.
     private static func moveMACAddress(
-        _ config: inout ContainerConfig, _ host: HostConfig, _ endpoints: inout [String: EndpointSettings],
+        _ config: ContainerConfig, _ host: HostConfig, _ endpoints: inout [String: EndpointSettings],
         _ version: APIVersion
     ) throws(Failure) {
         let mode = host.networkMode
@@ -170,7 +173,6 @@ enum Compatibility {
         }
         endpoint.macAddress = config.macAddress
         endpoints[mode] = endpoint
-        if version < APIVersion(1, 44) { config.macAddress = "" }
     }
 
     private static func adapt(_ mount: Mount, _ version: APIVersion) throws(Failure) -> Mount {
@@ -210,7 +212,7 @@ enum Compatibility {
     }
 
     private static func deprecations(
-        _ config: inout ContainerConfig, _ host: HostConfig, _ version: APIVersion
+        _ config: ContainerConfig, _ host: HostConfig, _ version: APIVersion
     ) -> [String] {
         var warnings: [String] = []
         if !host.volumeDriver.isEmpty, version >= APIVersion(1, 48),
@@ -226,7 +228,6 @@ enum Compatibility {
             warnings.append(
                 "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig "
                     + "instead.")
-            config.macAddress = ""
         }
         return warnings
     }

@@ -8,10 +8,26 @@ enum LogRecord {
     /// Nothing that is written is longer: JSON escapes take up to six bytes for one.
     static let maximumLength = 128 << 10
 
+    /// The member of a `json-file` record that holds the attributes, its comma included; empty without any.
+    static func attributes(_ attributes: [String: String]) -> [UInt8] {
+        if attributes.isEmpty { return [] }
+        var output = Array(",\"attrs\":{".utf8)
+        for (index, (name, value)) in attributes.sorted(by: { $0.key < $1.key }).enumerated() {
+            if index > 0 { output.append(UInt8(ascii: ",")) }
+            for (text, end) in [(name, "\":"), (value, "\"")] {
+                output.append(UInt8(ascii: "\""))
+                Array(text.utf8).withUnsafeBytes { JSONText.appendEscaped($0, to: &output) }
+                output.append(contentsOf: end.utf8)
+            }
+        }
+        output.append(UInt8(ascii: "}"))
+        return output
+    }
+
     /// Adds one record. `content` is without its newline; `partial`: none followed.
     static func append(
         _ content: UnsafeRawBufferPointer, stream: LogStream, partial: Bool, time: Int64, format: LogFormat,
-        to output: inout [UInt8]
+        attributes: [UInt8] = [], to output: inout [UInt8]
     ) {
         switch format {
         case .cri:
@@ -29,6 +45,7 @@ enum LogRecord {
             JSONText.appendEscaped(content, to: &output)
             if !partial { append("\\n", to: &output) }
             append(stream == .stdout ? "\",\"stream\":\"stdout\"" : "\",\"stream\":\"stderr\"", to: &output)
+            output.append(contentsOf: attributes)
             append(",\"time\":\"", to: &output)
             RFC3339.append(time, to: &output)
             append("\"}\n", to: &output)

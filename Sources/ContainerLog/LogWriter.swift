@@ -22,19 +22,28 @@ public struct LogWriter: ~Copyable {
     private var problem: String?
     private var failing = false
     private var lostBytes = 0
+    private let attributes: [UInt8]
+    private var forwarder: LogForwarder?
 
     /// Opens or creates the log (mode 0640) and goes on where it ends; a line torn by a crash is ended.
     /// - Parameters:
     ///   - path: the live file; rotated ones are `<path>.1` (newest) … `<path>.<maxFiles-1>`.
     ///   - maxSize: bytes after which the file rotates, 0 for never. A record is never split.
     ///   - maxFiles: files kept, the live one included.
-    public init(path: String, format: LogFormat, maxSize: Int64, maxFiles: Int) throws(SystemError) {
+    ///   - attributes: what `json-file` writes beside each line.
+    ///   - destination: where each line is sent besides.
+    public init(
+        path: String, format: LogFormat, maxSize: Int64, maxFiles: Int, attributes: [String: String] = [:],
+        destination: LogDestination? = nil
+    ) throws(SystemError) {
         let opened = try FileDescriptor(path, O_RDWR | O_CREAT | O_APPEND, mode: 0o640)
         let end = try LogWriter.endOfLog(opened.raw, path: path, format: format)
         self.path = path
         self.format = format
         self.maxSize = maxSize
         self.maxFiles = max(1, maxFiles)
+        self.attributes = LogRecord.attributes(attributes)
+        if let destination { forwarder = LogForwarder(destination) }
         size = end.size
         rotateAt = maxSize
         lastTime = end.time
@@ -90,7 +99,7 @@ public struct LogWriter: ~Copyable {
     }
 
     /// A sentence about what went wrong since the last call, nil if nothing new did.
-    public mutating func takeProblem() -> String? { problem.take() }
+    public mutating func takeProblem() -> String? { problem.take() ?? forwarder?.takeProblem() }
 
     // MARK: - Lines to records
 
@@ -130,7 +139,10 @@ public struct LogWriter: ~Copyable {
 
     private mutating func record(_ content: UnsafeRawBufferPointer, stream: LogStream, partial: Bool) {
         let start = output.count
-        LogRecord.append(content, stream: stream, partial: partial, time: lastTime, format: format, to: &output)
+        LogRecord.append(
+            content, stream: stream, partial: partial, time: lastTime, format: format, attributes: attributes,
+            to: &output)
+        forwarder?.send(content, stream: stream, partial: partial, time: lastTime)
         if maxSize > 0, size + Int64(output.count) > rotateAt, size + Int64(start) > 0 {
             flush(upTo: start)
             rotate()

@@ -16,7 +16,8 @@ struct ContainerFilter: Sendable {
     let includesStopped: Bool
 
     private static let known: Set<String> = [
-        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network", "publish",
+        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
+        "publish",
         "since", "status", "volume",
     ]
     private static let statuses: Set<String> = [
@@ -28,10 +29,14 @@ struct ContainerFilter: Sendable {
             throw EngineError.invalid("invalid filter '\(unknown)'")
         }
         for status in filters["status"] where !ContainerFilter.statuses.contains(status) {
-            throw EngineError.invalid("invalid filter 'status=\(status)'")
+            throw EngineError.invalid(
+                "invalid filter 'status=\(status)': invalid value for state (\(status)): must be one of created, running, "
+                    + "paused, restarting, removing, exited, dead")
         }
         for health in filters["health"] where !["starting", "healthy", "unhealthy", "none"].contains(health) {
-            throw EngineError.invalid("invalid filter 'health=\(health)'")
+            throw EngineError.invalid(
+                "invalid filter 'health=\(health)': invalid value for health (\(health)): must be one of none, starting, "
+                    + "healthy, unhealthy")
         }
         exitCodes = try filters["exited"].map { text in
             guard let code = Int32(text) else { throw EngineError.invalid("invalid filter 'exited=\(text)'") }
@@ -77,6 +82,7 @@ struct ContainerFilter: Sendable {
         }
         guard filters.matchesExactly("status", record.lifecycle.status), filters.matchesPrefix("id", record.id),
             filters.matchesLabels("label", record.config.labels ?? [:]),
+            filters.matchesExactly("isolation", "default"),
             filters.matchesExactly("health", record.status.health?.state.rawValue ?? "none")
         else { return false }
         let names = filters["name"]

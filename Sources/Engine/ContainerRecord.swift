@@ -63,6 +63,18 @@ struct ContainerRecord: Sendable {
     var lifecycle: Lifecycle { status.lifecycle }
     var isTerminal: Bool { document.config.tty }
 
+    /// The mounts that clients are shown: all but those of `--tmpfs`, which stand in the host configuration.
+    var listedMounts: [MountPoint] {
+        let temporary = Set((hostConfig.tmpfs ?? [:]).keys.map(Paths.clean))
+        return document.mounts.map(\.point).filter { $0.type != "tmpfs" || !temporary.contains($0.destination) }
+    }
+
+    /// Whether a start was ever tried.
+    var hasBeenTried: Bool {
+        if case .created(let failure) = lifecycle { return failure != nil || status.hasBeenStarted }
+        return true
+    }
+
     func encodedDocument() throws -> [UInt8] { try JSONTextEncoder.encode(document) }
     func encodedStatus() throws -> [UInt8] { try JSONTextEncoder.encode(status) }
 

@@ -52,6 +52,14 @@ extension Engine {
             let mount = record.document.mounts
                 .filter { $0.point.type != "tmpfs" && Paths.isInside(clean, $0.point.destination) }
                 .max { $0.point.destination.utf8.count < $1.point.destination.utf8.count }
+            let holder = "copying-\(Identifier.random())"
+            let volume = mount.flatMap { volumeManager.volume($0.point.name) }
+            if let volume { try volumeManager.mounts.hold(volume, volumeManager.dataPath(volume.name), by: holder) }
+            defer {
+                if let volume {
+                    volumeManager.mounts.release(volume.name, volumeManager.dataPath(volume.name), by: holder)
+                }
+            }
             if let mount, let source = try mountSources(record)[mount.point.destination],
                 let root = try? OwnedDescriptor(source.open(O_RDONLY | O_DIRECTORY))
             {
@@ -134,9 +142,9 @@ extension Engine {
             let clean = Paths.clean("/" + path)
             let mount = record.document.mounts.filter { Paths.isInside(clean, $0.point.destination) }
                 .max { $0.point.destination.utf8.count < $1.point.destination.utf8.count }
-            if let mount, !mount.point.rw { throw EngineError(.forbidden, "mounted volume is marked read-only") }
+            if let mount, !mount.point.rw { throw EngineError.invalid("mounted volume is marked read-only") }
             if mount == nil, record.hostConfig.readonlyRootfs {
-                throw EngineError(.forbidden, "container rootfs is marked read-only")
+                throw EngineError.invalid("container rootfs is marked read-only")
             }
             try await self.withPlace(of: container, path: path) { root, inside, identities in
                 do throws(SystemError) {
@@ -148,12 +156,21 @@ extension Engine {
                     throw EngineError.notFound("Could not find the file \(path) in container \(container.id)")
                 }
                 try ArchiveExtraction(
-                    root: root.raw, path: inside, keepsOwners: options.copyOwners,
+                    root: root.raw, path: inside, owner: options.copyOwners ? Engine.owner(record.config.user) : nil,
                     keepsKinds: options.noOverwriteDirectoryWithFile, identities: identities
                 ).extract(from: descriptor, spool: self.paths.graveyard)
             }
             self.post(record, "extract-to-dir")
         }
+    }
+}
+
+extension Engine {
+    /// The ids of a container's user where they are numbers; names are only known inside.
+    private static func owner(_ user: String) -> (uid: UInt32, gid: UInt32)? {
+        let ids = user.split(separator: ":", omittingEmptySubsequences: false).map { UInt32($0) }
+        guard (1...2).contains(ids.count), let uid = ids[0], let gid = ids[ids.count - 1] else { return nil }
+        return (uid, gid)
     }
 }
 
@@ -216,8 +233,9 @@ struct ArchivePlace {
         return result
     }
 
-    /// Go's `filepath.Base` of the cleaned path.
+    /// Go's `filepath.Base` of the cleaned path; `.` for the inside of a directory (`dir/.`).
     static func base(of path: String) -> String {
+        if path.hasSuffix("/.") { return "." }
         let clean = Paths.clean("/" + path)
         return clean == "/" ? "/" : Paths.name(clean)
     }

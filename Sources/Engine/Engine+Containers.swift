@@ -38,7 +38,9 @@ extension Engine {
         summary.names = ["/" + record.name]
         summary.image = imageName(record)
         summary.imageID = record.document.imageID
-        summary.command = ([record.document.path] + record.document.arguments).joined(separator: " ")
+        // dockerd's quoting: good to read, not to copy.
+        let arguments = record.document.arguments.map { $0.contains(" ") ? "'\($0)'" : $0 }
+        summary.command = ([record.document.path] + arguments).joined(separator: " ")
         summary.created = record.document.created / 1_000_000_000
         summary.labels = record.config.labels ?? [:]
         summary.state = record.lifecycle.status
@@ -48,7 +50,13 @@ extension Engine {
         var networks = ContainerSummary.NetworkSettingsSummary()
         networks.networks = endpoints(record, network)
         summary.networkSettings = networks
-        summary.mounts = record.document.mounts.map(\.point)
+        let anonymous = Set(record.document.mounts.filter(\.isAnonymous).map(\.point.name))
+        summary.mounts = record.listedMounts.map { mount in
+            var mount = mount
+            // An anonymous volume is nowhere before the first start, as with dockerd.
+            if anonymous.contains(mount.name), !record.hasBeenTried { mount.source = "" }
+            return mount
+        }
         summary.ports = listedPorts(record, network)
         if size {
             let sizes = self.sizes(record)
@@ -58,15 +66,10 @@ extension Engine {
         return summary
     }
 
-    /// The image as the user named it; its id once that name means another image.
+    /// The image as the user named it; its id once that name means another image, or none.
     private func imageName(_ record: ContainerRecord) -> String {
-        guard let image = try? imageStore.resolve(record.config.image), image.id.description == record.document.imageID
-        else {
-            let text = record.config.image
-            return text.isEmpty || imageStore.image(digest(record.document.imageID)) == nil
-                ? text : record.document.imageID
-        }
-        return record.config.image
+        let image = try? imageStore.resolve(record.config.image)
+        return image?.id.description == record.document.imageID ? record.config.image : record.document.imageID
     }
 
     private func digest(_ text: String) -> OCI.Digest {
@@ -95,21 +98,25 @@ extension Engine {
         result.args = record.document.arguments
         result.state = state(record)
         result.image = record.document.imageID
-        let files = (try? NamespaceModes(record.hostConfig)).flatMap { try? networkFiles(record, $0) } ?? ""
-        result.resolvConfPath = files + "/resolv.conf"
-        result.hostnamePath = files + "/hostname"
-        result.hostsPath = files + "/hosts"
-        // The file is another format's than its name would say to those who read json-file logs.
-        result.logPath = record.document.logFormat?.format == "json" ? paths.logFile(record.id) : ""
+        // As with dockerd these files are nobody's business before the first start.
+        if record.hasBeenTried {
+            let files = (try? NamespaceModes(record.hostConfig)).flatMap { try? networkFiles(record, $0) } ?? ""
+            result.resolvConfPath = files + "/resolv.conf"
+            result.hostnamePath = files + "/hostname"
+            result.hostsPath = files + "/hosts"
+            // Other drivers' files are of another format than those expect who read json-file logs.
+            result.logPath = record.document.logFormat?.format == "json" ? paths.logFile(record.id) : ""
+        }
         result.name = "/" + record.name
         result.restartCount = record.status.restartCount
         result.driver = Engine.storageDriver
         result.platform = "linux"
-        let execs = container.execs.values.filter(\.isRunning).map(\.id).sorted()
+        let execs = container.execs.values.filter { $0.status != .ended }.map(\.id).sorted()
         result.execIDs = execs.isEmpty ? nil : execs
         var host = record.hostConfig
         if host.`init` == nil { host.`init` = record.document.reaper }
         if let maps = (try? userNamespace(of: record))?.maps { host.idMappings = .init(maps) }
+        if host.resources.oomKillDisable == nil, capacity.oomKillDisable { host.resources.oomKillDisable = false }
         result.hostConfig = host
         result.graphDriver.name = Engine.storageDriver
         let directory = paths.container(record.id)
@@ -119,7 +126,7 @@ extension Engine {
             "ID": record.id, "LowerDir": lower.joined(separator: ":"), "UpperDir": directory + "/upper",
             "WorkDir": directory + "/work",
         ]
-        result.mounts = record.document.mounts.map(\.point)
+        result.mounts = record.listedMounts
         result.config = record.config
         result.networkSettings = networkSettings(container, record)
         result.seccompAudit = seccompAudit(record)
@@ -169,6 +176,10 @@ extension Engine {
         state.startedAt = Timestamp.format(lifecycle.startedAt)
         state.finishedAt = Timestamp.format(record.status.finishedAt)
         state.health = record.status.health.map(Health.init)
+        // Nobody looks any more: dockerd's word for that.
+        if lifecycle.run == nil || lifecycle.isPaused, lifecycle.startedAt > 0 {
+            state.health?.status = HealthStatus.State.unhealthy.rawValue
+        }
         return state
     }
 }

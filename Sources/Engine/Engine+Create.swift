@@ -40,7 +40,7 @@ extension Engine {
         let modes = try NamespaceModes(host)
         let endpoints = try settleNetworks(request.networkingConfig, mode: host.networkMode)
         for link in host.links ?? [] { _ = try linkTarget(link) }
-        let log = try ConfigRules.log(host.logConfig)
+        let log = try LogDrivers.settle(host.logConfig)
         _ = try seccompProgram(host)
 
         let id = Identifier.random()

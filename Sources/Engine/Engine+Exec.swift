@@ -33,15 +33,14 @@ extension Engine {
             }
             let exec = ExecSession(id: Identifier.random(), containerID: record.id, request: request)
             container.add(exec)
-            self.post(
-                record, "exec_create: " + command.joined(separator: " "), extra: ["execID": exec.id])
+            self.post(record, "exec_create: " + exec.commandLine, extra: ["execID": exec.id])
             return exec.id
         }
     }
 
     private static func checkRunning(_ record: ContainerRecord) throws {
         if record.lifecycle.isPaused {
-            throw EngineError.conflict("container \(record.id) is paused, unpause the container before exec")
+            throw EngineError.conflict("Container \(record.id) is paused, unpause the container before exec")
         }
         if record.lifecycle.isRestarting {
             throw EngineError.conflict("container \(record.id) is restarting, wait until the container is running")
@@ -82,9 +81,7 @@ extension Engine {
                 sequence = try run.monitor.send(.exec(request), descriptor: other.raw)
                 withExtendedLifetime(other) {}
             }
-            self.post(
-                container.record, "exec_start: " + (exec.request.cmd ?? []).joined(separator: " "),
-                extra: ["execID": exec.id])
+            self.post(container.record, "exec_start: " + exec.commandLine, extra: ["execID": exec.id])
             let reply = try await run.monitor.reply(to: sequence)
             switch reply.body {
             case .started(let pid, _): exec.started(pid: pid)
@@ -93,7 +90,10 @@ extension Engine {
                 throw EngineError(failure)
             default: throw EngineError.internal("the container's monitor gave an answer that makes no sense")
             }
-            return detach ? nil : Attachment(descriptor: own, isTerminal: exec.request.tty)
+            if detach { return nil }
+            return Attachment(descriptor: own, isTerminal: exec.request.tty) {
+                self.post(container.record, "exec_detach", extra: ["execID": exec.id])
+            }
         }
     }
 

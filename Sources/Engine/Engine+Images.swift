@@ -16,7 +16,7 @@ extension Engine {
             }
             return everything.filter(filter.matches).map { image in
                 var summary = self.summary(image, filter: filter)
-                summary.containers = sharedSize ? uses[summary.id] ?? 0 : -1
+                summary.containers = uses[summary.id] ?? 0
                 if sharedSize {
                     summary.sharedSize = image.layers.reduce(0) {
                         $0 + (owners[$1.chainID, default: 0] > 1 ? $1.size : 0)
@@ -86,9 +86,13 @@ extension Engine {
     public func tagImage(_ source: String, repository: String, tag: String) async throws {
         try await perform {
             let image = try self.resolveImage(source)
-            let reference = try ImageReference(parsing: tag.isEmpty ? repository : "\(repository):\(tag)")
-            guard reference.digest == nil else {
-                throw EngineError.invalid("refusing to create a tag with a digest reference")
+            let repositoryAlone = try ImageReference(parsing: repository)
+            guard tag.isEmpty || (try? repositoryAlone.withTag(tag)) != nil else {
+                throw EngineError.invalid("invalid tag format")
+            }
+            let reference = tag.isEmpty ? repositoryAlone : try repositoryAlone.withTag(tag)
+            guard repositoryAlone.digest == nil else {
+                throw EngineError.invalid("cannot import digest reference")
             }
             try await self.imageStore.tag(image, as: reference.withDefaultTag)
             self.postImage(image, "tag", name: reference.withDefaultTag.familiar)
@@ -100,7 +104,7 @@ extension Engine {
         try await perform {
             let image = try self.resolveImage(reference)
             let removals = try await self.imageStore.remove(reference, force: force, users: self.imageUsers)
-            self.postRemovals(removals, of: image)
+            self.postRemovals(removals, of: image, among: [image.id.description])
             return removals.map(ImageConversion.item)
         }
     }
@@ -112,14 +116,17 @@ extension Engine {
         }
     }
 
-    private func postRemovals(_ removals: [ImageRemoval], of image: Image?) {
+    /// Layers are reported to the client, but only images are events.
+    private func postRemovals(_ removals: [ImageRemoval], of image: Image?, among images: Set<String>) {
         for removal in removals {
             switch removal {
             case .untagged(let name):
-                eventBus.post(
-                    type: "image", action: "untag", id: image?.id.description ?? name, attributes: ["name": name])
-            case .deleted(let id):
+                var attributes = image?.config.config?.labels ?? [:]
+                attributes["name"] = image?.id.description ?? name
+                eventBus.post(type: "image", action: "untag", id: attributes["name"] ?? "", attributes: attributes)
+            case .deleted(let id) where images.contains(id):
                 eventBus.post(type: "image", action: "delete", id: id, attributes: ["name": id])
+            case .deleted: break
             }
         }
     }
@@ -156,10 +163,13 @@ extension Engine {
                 line.status = "Loading layer"
                 progress(ImageConversion.progress(line))
             }
+            var told: Set<OCI.Digest> = []
             for name in names {
                 let isID = name.hasPrefix("sha256:")
                 progress(ProgressMessage(stream: "Loaded image\(isID ? " ID" : ""): \(name)\n"))
-                if let image = try? self.imageStore.resolve(name) { self.postImage(image, "load", name: name) }
+                if let image = try? self.imageStore.resolve(name), told.insert(image.id).inserted {
+                    self.postImage(image, "load", name: image.id.description)
+                }
             }
         }
     }
@@ -167,9 +177,18 @@ extension Engine {
     /// Writes the images as a tar archive to `descriptor`.
     public func saveImages(_ names: [String], to descriptor: Int32) async throws {
         try await perform {
-            let images = try names.map { ($0, try self.resolveImage($0)) }
+            let images = try names.map { name in
+                do {
+                    return try self.resolveImage(name)
+                } catch let error as EngineError where error.kind == .notFound {
+                    throw EngineError.notFound("No such image: \(name)")
+                }
+            }
             try await self.imageStore.save(names, to: descriptor)
-            for (name, image) in images { self.postImage(image, "save", name: name) }
+            var told: Set<OCI.Digest> = []
+            for image in images where told.insert(image.id).inserted {
+                self.postImage(image, "save", name: image.id.description)
+            }
         }
     }
 
@@ -189,7 +208,8 @@ extension Engine {
             let image = try await self.imageStore.importLayer(
                 from: descriptor, reference: reference, config: OCI.ImageConfig.Execution(config), message: message
             ) { line in progress(ImageConversion.progress(line)) }
-            self.postImage(image, "import", name: reference?.familiar ?? image.id.description)
+            if let reference { self.postImage(image, "tag", name: reference.familiar) }
+            self.postImage(image, "import", name: image.id.description)
             return image.id.description
         }
     }
@@ -201,12 +221,13 @@ extension Engine {
             }
             let until = try PruneRules.until(filters)
             let danglingOnly = try filters.flag("dangling") ?? true
+            let before = Set(self.imageStore.images().map(\.id.description))
             let result = try await self.imageStore.prune(
                 all: !danglingOnly,
                 matching: { image in
                     image.created < until && PruneRules.labels(filters, image.config.config?.labels ?? [:])
                 }, users: self.imageUsers)
-            self.postRemovals(result.removed, of: nil)
+            self.postRemovals(result.removed, of: nil, among: before)
             self.eventBus.post(
                 type: "image", action: "prune", id: "", attributes: ["reclaimed": String(result.bytes)])
             var report = ImagesPruneReport()
@@ -264,6 +285,7 @@ struct ImageFilter: Sendable {
         let known: Set<String> = ["before", "dangling", "label", "reference", "since", "until"]
         if let unknown = filters.firstUnknown(known) { throw EngineError.invalid("invalid filter '\(unknown)'") }
         self.filters = filters
+        for pattern in filters["reference"] { try Glob.check(pattern) }
         dangling = try filters.flag("dangling")
         before = try filters["before"].map { try store.resolve($0).created }.min()
         since = try filters["since"].map { try store.resolve($0).created }.max()
@@ -290,27 +312,74 @@ struct ImageFilter: Sendable {
     }
 }
 
-/// Go's `path.Match`: `*` and `?` stop at slashes.
+/// Go's `path.Match`: `*` and `?` stop at slashes, `[a-z]` and `[^a-z]` are classes, `\\` takes what follows as it is.
 enum Glob {
     static func matches(_ pattern: String, _ text: String) -> Bool {
         matches(Array(pattern.utf8)[...], Array(text.utf8)[...])
     }
 
+    /// - Throws: for a class that is not closed and an escape of nothing.
+    static func check(_ pattern: String) throws(EngineError) {
+        var rest = Array(pattern.utf8)[...]
+        while let first = rest.first {
+            guard let next = step(rest, matching: nil) else {
+                guard first == UInt8(ascii: "*") || first == UInt8(ascii: "?") else {
+                    throw .invalid("syntax error in pattern")
+                }
+                rest = rest.dropFirst()
+                continue
+            }
+            rest = next.rest
+        }
+    }
+
     private static func matches(_ pattern: ArraySlice<UInt8>, _ text: ArraySlice<UInt8>) -> Bool {
         guard let first = pattern.first else { return text.isEmpty }
-        switch first {
-        case UInt8(ascii: "*"):
+        if first == UInt8(ascii: "*") {
             var rest = text
             while true {
                 if matches(pattern.dropFirst(), rest) { return true }
                 guard let next = rest.first, next != UInt8(ascii: "/") else { return false }
                 rest = rest.dropFirst()
             }
-        case UInt8(ascii: "?"):
-            guard let next = text.first, next != UInt8(ascii: "/") else { return false }
-            return matches(pattern.dropFirst(), text.dropFirst())
-        default:
-            return text.first == first && matches(pattern.dropFirst(), text.dropFirst())
+        }
+        guard let byte = text.first else { return false }
+        if first == UInt8(ascii: "?") {
+            return byte != UInt8(ascii: "/") && matches(pattern.dropFirst(), text.dropFirst())
+        }
+        guard let (rest, isMatch) = step(pattern, matching: byte), isMatch else { return false }
+        return matches(rest, text.dropFirst())
+    }
+
+    /// Takes a byte, an escaped byte or a class off the pattern, and says whether it stands for `byte`; nil where it is
+    /// none of them, or malformed.
+    private static func step(
+        _ pattern: ArraySlice<UInt8>, matching byte: UInt8?
+    ) -> (rest: ArraySlice<UInt8>, isMatch: Bool)? {
+        var rest = pattern
+        guard let first = rest.popFirst() else { return nil }
+        switch first {
+        case UInt8(ascii: "*"), UInt8(ascii: "?"): return nil
+        case UInt8(ascii: "\\"):
+            guard let literal = rest.popFirst() else { return nil }
+            return (rest, literal == byte)
+        case UInt8(ascii: "["):
+            let isNegated = rest.first == UInt8(ascii: "^")
+            if isNegated { rest = rest.dropFirst() }
+            var isMatch = false
+            var isEmpty = true
+            while let low = rest.popFirst(), low != UInt8(ascii: "]") || isEmpty {
+                isEmpty = false
+                var high = low
+                if rest.first == UInt8(ascii: "-"), let end = rest.dropFirst().first, end != UInt8(ascii: "]") {
+                    high = end
+                    rest = rest.dropFirst(2)
+                }
+                if let byte, low <= byte, byte <= high { isMatch = true }
+                if rest.isEmpty { return nil }
+            }
+            return isEmpty ? nil : (rest, isMatch != isNegated && byte != UInt8(ascii: "/"))
+        default: return (rest, first == byte)
         }
     }
 }

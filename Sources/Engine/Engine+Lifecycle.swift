@@ -88,8 +88,7 @@ extension Engine {
             let number = try signal.flatMap { $0.isEmpty ? nil : $0 }.map(Signal.parse) ?? SIGKILL
             let record = container.record
             guard record.lifecycle.run != nil else {
-                throw EngineError.conflict(
-                    "cannot kill container: \(id): container \(container.id) is not running")
+                throw EngineError.conflict("container \(container.id) is not running")
             }
             let stopSignal = record.config.stopSignal.isEmpty ? SIGTERM : try Signal.parse(record.config.stopSignal)
             if number == SIGKILL || number == stopSignal {
@@ -137,7 +136,7 @@ extension Engine {
             try await container.queue.run {
                 let lifecycle = container.lifecycle
                 if lifecycle.isPaused {
-                    throw EngineError.conflict("container \(container.id) is already paused")
+                    throw EngineError.conflict("Container \(container.id) is already paused")
                 }
                 if lifecycle.isRestarting {
                     throw EngineError.conflict(
@@ -161,7 +160,7 @@ extension Engine {
         let container = try registry.resolve(id)
         try await perform {
             guard container.lifecycle.isPaused else {
-                throw EngineError.conflict("container \(container.id) is not paused")
+                throw EngineError.conflict("Container \(container.id) is not paused")
             }
             try await self.thaw(container)
             self.post(container.record, "unpause")
@@ -190,7 +189,12 @@ extension Engine {
                 guard !name.isEmpty else {
                     throw EngineError.invalid("Neither old nor new names may be empty")
                 }
-                let newName = try Names.normalized(name)
+                let newName: String
+                do throws(EngineError) {
+                    newName = try Names.normalized(name.hasPrefix("/") ? name : "/" + name)
+                } catch {
+                    throw EngineError(error.kind, "Error when allocating new name: \(error.message)")
+                }
                 let old = container.record.name
                 guard newName != old else {
                     throw EngineError.invalid("Renaming a container with the same name as its current name")
@@ -283,9 +287,9 @@ enum UpdateRules {
             throw .conflict(
                 "Conflicting options: Nano CPUs cannot be updated as CPU Quota or Period has already been set")
         }
-        if old.nanoCpus > 0 && (new.cpuPeriod > 0 || new.cpuQuota > 0) {
+        for (name, value) in [("Period", new.cpuPeriod), ("Quota", new.cpuQuota)] where old.nanoCpus > 0 && value > 0 {
             throw .conflict(
-                "Conflicting options: CPU Quota and Period cannot be updated as NanoCPUs has already been set")
+                "Conflicting options: CPU \(name) cannot be updated as NanoCPUs has already been set")
         }
         if new.blkioWeight != 0 { old.blkioWeight = new.blkioWeight }
         if new.cpuShares != 0 { old.cpuShares = new.cpuShares }

@@ -54,9 +54,11 @@ extension Engine {
             }
             let mode = parts.count == 2 ? parts[1] : "rw"
             guard ["ro", "rw", "z", "Z"].contains(mode) else {
-                throw .invalid("invalid mode for volumes-from: \(mode)")
+                throw .invalid("invalid mode: \(mode)")
             }
-            for mount in try registry.resolve(parts[0]).record.document.mounts where mount.point.type != "tmpfs" {
+            let other: Container
+            do throws(EngineError) { other = try registry.resolve(parts[0]) } catch { throw .invalid(error.message) }
+            for mount in other.record.document.mounts where mount.point.type != "tmpfs" {
                 let point = mount.point
                 if requests.contains(where: { $0.destination == point.destination }) { continue }
                 var request = MountRequest(
@@ -104,11 +106,14 @@ extension Engine {
             mount.point.name = volume.name
             mount.point.driver = "local"
             mount.point.source = volumeManager.dataPath(volume.name)
-            if mount.point.mode.isEmpty, host.binds?.isEmpty == false { mount.point.mode = "z" }
             mount.isAnonymous = volume.isAnonymous
             mount.subpath = request.subpath
             if request.copiesImageContent && request.subpath.isEmpty {
-                try fill(volumeManager.dataPath(volume.name), from: image, at: request.destination)
+                let directory = volumeManager.dataPath(volume.name)
+                let holder = "filling-\(Identifier.random())"
+                try volumeManager.mounts.hold(volume, directory, by: holder)
+                defer { volumeManager.mounts.release(volume.name, directory, by: holder) }
+                try fill(directory, from: image, at: request.destination)
             }
         }
         return mount
@@ -204,7 +209,7 @@ extension MountRequest {
             .invalid("invalid mount config for type \"\(mount.type)\": \(why)")
         }
         guard let kind = Kind(rawValue: mount.type) else {
-            throw .invalid("invalid mount config for type \"\(mount.type)\": mount type unknown: \"\(mount.type)\"")
+            throw .invalid("invalid mount config for type \"\(mount.type)\": mount type unknown")
         }
         guard !mount.target.isEmpty else { throw refused("field Target must not be empty") }
         guard mount.target.hasPrefix("/") else {

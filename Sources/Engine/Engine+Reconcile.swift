@@ -20,6 +20,7 @@ extension Engine {
         }
         removeLeftovers()
         adoptNetworks()
+        adoptVolumes()
         restartByPolicy()
     }
 

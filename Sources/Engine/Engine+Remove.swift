@@ -5,10 +5,11 @@ import LinuxKernel
 extension Engine {
     public func removeContainer(_ id: String, force: Bool, volumes: Bool) async throws {
         let container = try registry.resolve(id)
-        try await perform { try await self.remove(container, force: force, volumes: volumes) }
+        try await perform { try await self.remove(container, force: force, volumes: volumes, called: id) }
     }
 
-    func remove(_ container: Container, force: Bool, volumes: Bool) async throws {
+    /// - Parameter name: what the client calls it.
+    func remove(_ container: Container, force: Bool, volumes: Bool, called name: String? = nil) async throws {
         await container.queue.run {}
         let lifecycle = container.lifecycle
         if case .removing = lifecycle {
@@ -20,7 +21,7 @@ extension Engine {
                     lifecycle.isPaused
                     ? "container is paused and must be unpaused first"
                     : "container is running: stop the container before removing or force remove"
-                throw EngineError.conflict("cannot remove container \"/\(container.record.name)\": \(what)")
+                throw EngineError.conflict("cannot remove container \"\(name ?? container.id)\": \(what)")
             }
         }
         try await container.queue.run {
@@ -141,7 +142,7 @@ enum PruneRules {
         guard let text = values.first else { return Int64.max }
         guard values.count == 1 else { throw .invalid("more than one until filter specified") }
         guard let time = Timestamp.parseParameter(text, now: Clock.wall()) else {
-            throw .invalid("invalid filter 'until=\(text)': it is a time or a duration, for example 24h")
+            throw .invalid("failed to parse value as time or duration: \"\(text)\"")
         }
         return time
     }

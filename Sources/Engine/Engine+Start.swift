@@ -83,6 +83,7 @@ extension Engine {
         defer { hostNetworks.refillSandboxes() }
         let network = try await reserveNetworks(container, record, owner: try owner(userNamespace))
         container.setNetwork(network)
+        try holdVolumes(of: record)
         let specification = try self.specification(
             record, modes: modes, userNamespace: userNamespace, sandbox: network?.state.sandbox
         ) {
@@ -169,7 +170,7 @@ extension Engine {
             record.status.lifecycle = .created(failure: failed)
         }
         leaveNetworks(container)
-        post(container.record, "die", extra: ["exitCode": String(code)])
+        releaseVolumes(of: container.record)
         if let run = container.activeRun {
             await run.supervision.value
             container.setActiveRun(nil)
@@ -226,11 +227,7 @@ extension Engine {
                 work: directory + "/work"),
             streams: LaunchDocument.Streams(
                 openStdin: record.config.openStdin, stdinOnce: record.config.stdinOnce),
-            log: record.document.logFormat.map { log in
-                LaunchDocument.Log(
-                    format: LogFormat(rawValue: log.format) ?? .cri, path: paths.logFile(record.id),
-                    maxSize: log.maxSize, maxFiles: log.maxFiles)
-            },
+            log: try logDocument(record),
             reaper: record.document.reaper, seccompProgram: try seccompProgram(record.hostConfig, container: record.id),
             // Root, too, is looked up: /etc/passwd and /etc/group say which groups it has.
             user: user.isEmpty ? "0" : user, groups: record.hostConfig.groupAdd,
@@ -244,6 +241,18 @@ extension Engine {
         guard let security = try? SecurityOptions(host.securityOpt ?? []) else { return false }
         if case .profile = security.seccomp { return false }
         return true
+    }
+
+    private func logDocument(_ record: ContainerRecord) throws(EngineError) -> LaunchDocument.Log? {
+        guard let log = record.document.logFormat else { return nil }
+        var document = LaunchDocument.Log(
+            format: LogFormat(rawValue: log.format) ?? .cri,
+            path: LogDrivers.isReadable(record.hostConfig.logConfig) ? paths.logFile(record.id) : "/dev/null",
+            maxSize: log.maxSize, maxFiles: log.maxFiles)
+        if document.format == .json { document.attributes = LogDrivers.attributes(record) }
+        document.destination = try LogDrivers.destination(
+            record, hostname: hostFacts.hostname, journal: configuration.journalSocket)
+        return document
     }
 
     private func writeBundle(

@@ -20,6 +20,7 @@ extension Engine {
             throw EngineError.conflict(
                 "container \(id(record)) is restarting, wait until the container is running")
         }
+        post(record, "attach")
         guard options.stream else {
             let replay = options.logs ? try replay(record, options, until: nil) : nil
             return Attachment(descriptor: nil, isTerminal: record.isTerminal, replay: replay)
@@ -28,10 +29,9 @@ extension Engine {
         // stdin that the container doesn't keep open is closed for this client too.
         let streams = MonitorRequest.Attach(
             stdin: options.stdin && record.config.openStdin, stdout: options.stdout, stderr: options.stderr)
-        post(record, "attach")
         guard let run = container.activeRun, record.lifecycle.run != nil else {
             container.addWaitingAttachment(WaitingAttachment(streams: streams, descriptor: other))
-            return Attachment(descriptor: own, isTerminal: record.isTerminal)
+            return Attachment(descriptor: own, isTerminal: record.isTerminal) { self.post(container.record, "detach") }
         }
         let reply = try await run.monitor.request(.attach(streams), descriptor: other.raw)
         withExtendedLifetime(other) {}
@@ -39,7 +39,9 @@ extension Engine {
         if options.logs, case .attached(let position) = reply.body {
             history = try replay(record, options, until: position)
         }
-        return Attachment(descriptor: own, isTerminal: record.isTerminal, replay: history)
+        return Attachment(descriptor: own, isTerminal: record.isTerminal, replay: history) {
+            self.post(container.record, "detach")
+        }
     }
 
     private func id(_ record: ContainerRecord) -> String { record.id }
@@ -61,7 +63,7 @@ extension Engine {
         let container = try registry.resolve(id)
         return try await perform {
             let record = container.record
-            guard let log = record.document.logFormat else {
+            guard let log = record.document.logFormat, LogDrivers.isReadable(record.hostConfig.logConfig) else {
                 throw EngineError(
                     .notImplemented, "configured logging driver does not support reading")
             }
@@ -119,16 +121,7 @@ enum StreamPair {
 /// What `logs --details` puts before each line: the labels and variables that the log options name.
 enum LogDetails {
     static func text(_ record: ContainerRecord) -> String {
-        let options = record.hostConfig.logConfig.config ?? [:]
-        var pairs: [(String, String)] = []
-        for name in (options["labels"] ?? "").split(separator: ",").map(String.init) {
-            if let value = record.config.labels?[name] { pairs.append((name, value)) }
-        }
-        for name in (options["env"] ?? "").split(separator: ",").map(String.init) {
-            if let entry = record.config.env?.first(where: { $0.hasPrefix(name + "=") }) {
-                pairs.append((name, String(entry.dropFirst(name.utf8.count + 1))))
-            }
-        }
-        return pairs.sorted { $0.0 < $1.0 }.map { "\($0)=\($1)" }.joined(separator: ",") + " "
+        LogDrivers.attributes(record).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            .joined(separator: ",") + " "
     }
 }

@@ -121,6 +121,7 @@ extension Engine {
         }
         guard let decision else { return }
         leaveNetworks(container)
+        releaseVolumes(of: container.record)
         if startIsNews { post(container.record, "start", time: record.startedAt) }
         container.setHealthChecks(nil)
         for exec in container.takeExecs() { exec.containerEnded() }

@@ -38,7 +38,7 @@ extension Engine {
         info.driverStatus =
             [["Backing Filesystem", backingFilesystem()], ["Supports d_type", "true"]]
             + cgroups.descriptions.map { ["Cgroup controller", $0] }
-        info.plugins.log = ["json-file", "local"]
+        info.plugins.log = LogDrivers.names
         info.memoryLimit = capacity.memory
         info.swapLimit = capacity.swap
         info.cpuCfsPeriod = capacity.cpu
@@ -106,8 +106,11 @@ extension Engine {
     }
 
     /// Events from `since` on (those still kept), then live ones until `until`; nanoseconds since the epoch.
-    /// The stream ends at `until` when that is given, otherwise when the reader goes away.
-    public func events(since: Int64?, until: Int64?, filters: Filters) throws -> AsyncStream<EventMessage> {
+    /// The stream ends at `until` when that is given, otherwise when the reader goes away; it throws a sentence when the
+    /// reader is too slow.
+    public func events(
+        since: Int64?, until: Int64?, filters: Filters
+    ) throws -> AsyncThrowingStream<EventMessage, any Error> {
         let filter = try EventFilter(filters)
         return eventBus.stream(since: since, until: until, matching: filter.matches)
     }

@@ -63,7 +63,8 @@ extension Engine {
             let users = self.volumeUsers()
             var report = VolumesPruneReport()
             report.volumesDeleted = []
-            for volume in self.volumeManager.all where users[volume.name] == nil {
+            // One that is mounted from elsewhere is left alone: what is there may not be this host's alone.
+            for volume in self.volumeManager.all where users[volume.name] == nil && volume.options.isEmpty {
                 guard all || volume.isAnonymous, PruneRules.labels(filters, volume.labels) else { continue }
                 let size = self.volumeManager.size(volume.name)
                 do {
@@ -96,7 +97,7 @@ extension Engine {
         var result = Volume()
         result.name = volume.name
         result.createdAt = RFC3339.formatSeconds(volume.created)
-        result.labels = volume.labels
+        result.labels = volume.labels.isEmpty ? nil : volume.labels
         result.mountpoint = volumeManager.dataPath(volume.name)
         result.options = volume.options.isEmpty ? nil : volume.options
         return result

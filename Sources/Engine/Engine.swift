@@ -37,7 +37,7 @@ public final class Engine: Sendable {
     let hostNetworks: HostNetworks
     /// Held while the default network's subnet is chosen.
     let settlement = Mutex(())
-    let log: @Sendable (String) -> Void
+    public let log: @Sendable (String) -> Void
     private let dataLock: OwnedDescriptor
     private let executionLock: OwnedDescriptor
     let isStopping = Atomic(false)

@@ -15,7 +15,9 @@ public struct EngineConfiguration: Sendable {
     public var debug: Bool
     /// Whether containers go on running when the daemon is told to stop.
     public var liveRestore: Bool
-    /// Log driver of containers that ask for none: `local`, `json-file` or `none`.
+    /// systemd-journald's socket for its native protocol.
+    public var journalSocket = "/run/systemd/journal/socket"
+    /// Log driver of containers that ask for none: one of `LogDrivers`, or `none`.
     public var defaultLogDriver: String
     public var defaultLogOptions: [String: String]
     /// Whether the reaper is PID 1 of containers that don't say.

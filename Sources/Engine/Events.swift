@@ -5,7 +5,7 @@ import Synchronization
 final class EventBus: Sendable {
     /// Events kept in memory for `since`.
     private static let remembered = 1024
-    /// Events that a slow listener may fall behind by before it loses the oldest.
+    /// Events that a slow listener may fall behind by before it is cut off.
     private static let backlog = 4096
 
     private struct State {
@@ -64,11 +64,11 @@ final class EventBus: Sendable {
     /// Past events from `since` on, then live ones, without a gap. Ends at `until`, at once if that is past.
     func stream(
         since: Int64?, until: Int64?, matching: @escaping @Sendable (EventMessage) -> Bool
-    ) -> AsyncStream<EventMessage> {
+    ) -> AsyncThrowingStream<EventMessage, any Error> {
         let (stream, continuation) = AsyncStream.makeStream(
             of: EventMessage.self, bufferingPolicy: .bufferingNewest(EventBus.backlog))
-        let (filtered, output) = AsyncStream.makeStream(
-            of: EventMessage.self, bufferingPolicy: .bufferingNewest(EventBus.backlog))
+        let (filtered, output) = AsyncThrowingStream.makeStream(
+            of: EventMessage.self, throwing: (any Error).self, bufferingPolicy: .bufferingOldest(EventBus.backlog))
         let now = Clock.wall()
         let key = state.withLock { state -> Int in
             if let since {
@@ -87,7 +87,12 @@ final class EventBus: Sendable {
         let pump = Task {
             for await event in stream {
                 if let until, event.timeNano > until { break }
-                if matching(event) { output.yield(event) }
+                if matching(event), case .dropped = output.yield(event) {
+                    return output.finish(
+                        throwing: EngineError(
+                            .unavailable,
+                            "the events end here: their reader has fallen behind by more than \(EventBus.backlog)"))
+                }
             }
             output.finish()
         }

@@ -26,6 +26,12 @@ final class ExecSession: Sendable {
         self.request = request
     }
 
+    /// The command as events tell it: the program, a space, the arguments.
+    var commandLine: String {
+        let words = request.cmd ?? []
+        return (words.first ?? "") + " " + words.dropFirst().joined(separator: " ")
+    }
+
     var status: Status { state.withLock { $0.status } }
     var isRunning: Bool { status == .running || status == .starting }
     var pid: Int32 { state.withLock { $0.pid } }

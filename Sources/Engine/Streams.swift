@@ -51,11 +51,17 @@ public final class Attachment: Sendable {
     public let isTerminal: Bool
     /// What was logged before the live stream begins, in the same form; send it first. nil where it wasn't asked for.
     public let replay: LogStream?
+    /// To be called when the client leaves by its detach keys.
+    public let detached: @Sendable () -> Void
     private let descriptor: Mutex<OwnedDescriptor?>
 
-    init(descriptor: OwnedDescriptor?, isTerminal: Bool, replay: LogStream? = nil) {
+    init(
+        descriptor: OwnedDescriptor?, isTerminal: Bool, replay: LogStream? = nil,
+        detached: @escaping @Sendable () -> Void = {}
+    ) {
         self.isTerminal = isTerminal
         self.replay = replay
+        self.detached = detached
         self.descriptor = Mutex(descriptor)
     }
 
@@ -104,7 +110,7 @@ public struct ContainerWait: Sendable {
 public struct ArchiveOptions: Sendable {
     /// Refuse to replace a directory by a file and the other way round.
     public var noOverwriteDirectoryWithFile: Bool
-    /// Keep the archive's owners instead of giving everything to root.
+    /// Give everything to the container's user instead of the owners that the archive says.
     public var copyOwners: Bool
 
     public init(noOverwriteDirectoryWithFile: Bool = false, copyOwners: Bool = false) {

@@ -21,6 +21,8 @@ struct StoredVolume: Sendable, Codable, Equatable {
 
 /// Named directories that outlive containers: `<data root>/volumes/<name>/_data`.
 final class VolumeManager: Sendable {
+    /// Of volumes that have a source of their own.
+    let mounts = VolumeMounts()
     private let root: String
     private let store: StateStore
     private let volumes: Mutex<[String: StoredVolume]>
@@ -67,11 +69,11 @@ final class VolumeManager: Sendable {
     ) throws -> (volume: StoredVolume, isNew: Bool) {
         guard driver.isEmpty || driver == "local" else {
             throw EngineError.notFound(
-                "error looking up volume plugin \(driver): plugin \"\(driver)\" not found: only local volumes exist")
+                "create \(name ?? ""): error looking up volume plugin \(driver): plugin \"\(driver)\" not found")
         }
-        guard options.isEmpty else {
+        if let name, name.utf8.count == 1 {
             throw EngineError.invalid(
-                "volume options (\(options.keys.sorted().joined(separator: ", "))) are not supported")
+                "create \(name): volume name is too short, names should be at least two alphanumeric characters")
         }
         if let name, !Names.isValid(name) || name.utf8.count > Names.maximumLength {
             throw EngineError.invalid(
@@ -81,6 +83,11 @@ final class VolumeManager: Sendable {
         }
         return try changes.withLock { _ in
             if let name, let existing = volume(name) { return (existing, false) }
+            do throws(EngineError) {
+                _ = try VolumeSource(options)
+            } catch {
+                throw EngineError(error.kind, "create \(name ?? ""): \(error.message)")
+            }
             var labels = labels
             if name == nil { labels[StoredVolume.anonymousLabel] = "" }
             let volume = StoredVolume(
@@ -111,6 +118,7 @@ final class VolumeManager: Sendable {
                 throw EngineError.conflict("remove \(name): volume is in use")
             }
             _ = volumes.withLock { $0.removeValue(forKey: name) }
+            mounts.clear(name, dataPath(name))
             // Out of sight in one step; what is left of it after a crash goes at the next start.
             let grave = "\(root)/\(VolumeManager.deleted)\(name)"
             if rename("\(root)/\(name)", grave) == 0 {

@@ -398,7 +398,7 @@ public struct ContainerUpdateResponse: WireObject {
 
     public init() {}
 
-    public init(warnings: [String]) { self.warnings = warnings }
+    public init(warnings: [String]?) { self.warnings = warnings }
 
     public static let fields = Fields<Self> { $0("Warnings", \.warnings) }
 }

@@ -14,8 +14,8 @@ public struct CapabilitySet: OptionSet, Hashable, Sendable {
         var bits: UInt64 = 0
         for name in names {
             guard let number = Capabilities.number(of: name) else {
-                throw CapabilityError(
-                    "unknown capability \"\(name)\": capabilities(7) lists the names, for example CAP_NET_ADMIN")
+                let upper = name.uppercased()
+                throw CapabilityError("unknown capability: \"\(upper.hasPrefix("CAP_") ? upper : "CAP_" + upper)\"")
             }
             bits |= 1 << UInt64(number)
         }
@@ -96,12 +96,16 @@ public enum Capabilities {
         add: [String], drop: [String], privileged: Bool, available: CapabilitySet = Capabilities.available
     ) throws(CapabilityError) -> [String] {
         if privileged { return available.names }
-        func parse(_ list: [String]) throws(CapabilityError) -> (all: Bool, set: CapabilitySet) {
+        func parse(_ list: [String], _ option: String) throws(CapabilityError) -> (all: Bool, set: CapabilitySet) {
             let named = list.filter { !isAll($0) }
-            return (named.count < list.count, try CapabilitySet(names: named))
+            do throws(CapabilityError) {
+                return (named.count < list.count, try CapabilitySet(names: named))
+            } catch {
+                throw CapabilityError("invalid \(option): \(error.message)")
+            }
         }
-        let added = try parse(add)
-        let dropped = try parse(drop)
+        let added = try parse(add, "CapAdd")
+        let dropped = try parse(drop, "CapDrop")
         let refused = added.set.subtracting(available)
         guard refused.isEmpty else {
             throw CapabilityError(

@@ -72,6 +72,10 @@ public struct LaunchDocument: Codable, Sendable {
         public var maxSize: Int64
         /// How many files are kept, the live one included.
         public var maxFiles: Int
+        /// What `json-file` writes beside each line.
+        public var attributes: [String: String]?
+        /// Where each line is sent besides.
+        public var destination: LogDestination?
 
         public init(format: Format, path: String, maxSize: Int64, maxFiles: Int) {
             self.format = format

@@ -38,7 +38,8 @@ public struct ImageReference: Hashable, Sendable {
             throw InvalidReference(text: text, reason: "it has more than 1024 characters")
         }
         if text.utf8.count == 64, Digest(hex: text) != nil {
-            throw InvalidReference(text: text, reason: "64 hex digits are an image ID, not a name")
+            throw InvalidReference(
+                sentence: "invalid repository name (\(text)), cannot specify 64-byte hexadecimal strings")
         }
         var rest = Substring(text)
         var digest: Digest?
@@ -170,7 +171,9 @@ extension ImageReference {
         }
         for component in path.split(separator: "/", omittingEmptySubsequences: false) where !isComponent(component) {
             if component.contains(where: \.isUppercase) {
-                throw InvalidReference(text: text, reason: "repository name (\(path)) must be lowercase", isPlain: true)
+                let name = path.prefix { $0 != ":" }
+                throw InvalidReference(
+                    sentence: "invalid reference format: repository name (\(name)) must be lowercase")
             }
             throw InvalidReference(
                 text: text,
@@ -227,18 +230,12 @@ extension ImageReference {
 
 /// Text that should have been the name of an image.
 public struct InvalidReference: Error, Sendable, CustomStringConvertible {
-    public let text: String
-    public let reason: String
-    /// Whether the reason names the reference itself, in docker's own words.
-    private let isPlain: Bool
+    public let description: String
 
-    public init(text: String, reason: String, isPlain: Bool = false) {
-        self.text = text
-        self.reason = reason
-        self.isPlain = isPlain
+    public init(text: String, reason: String) {
+        description = "invalid reference format: \"\(text.prefix(300))\": \(reason)"
     }
 
-    public var description: String {
-        "invalid reference format: " + (isPlain ? "" : "\"\(text.prefix(300))\": ") + reason
-    }
+    /// In the words that clients know from docker.
+    fileprivate init(sentence: String) { description = sentence }
 }

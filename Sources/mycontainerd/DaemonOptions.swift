@@ -45,7 +45,7 @@ struct DaemonOptions: ParsableArguments {
     @Option(help: "Label of this daemon, key=value; may be repeated")
     var label: [String] = []
 
-    @Option(help: "Log driver of containers that name none: local, json-file or none")
+    @Option(help: "Log driver of containers that name none: local, json-file, journald, syslog or none")
     var logDriver: String?
 
     @Option(help: "Default option of the log driver, key=value; may be repeated")

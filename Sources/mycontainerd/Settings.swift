@@ -58,8 +58,9 @@ struct Settings: Sendable {
             throw StartError("bad attribute format: \(label); a label is key=value")
         }
         logDriver = options.logDriver ?? file.text("log-driver") ?? "local"
-        guard ["local", "json-file", "none"].contains(logDriver) else {
-            throw StartError("unknown log driver \"\(logDriver)\": there are local, json-file and none")
+        guard ["local", "json-file", "journald", "syslog", "none"].contains(logDriver) else {
+            throw StartError(
+                "unknown log driver \"\(logDriver)\": there are local, json-file, journald, syslog and none")
         }
         logOptions = file.map("log-opts") ?? [:]
         for option in options.logOpt {

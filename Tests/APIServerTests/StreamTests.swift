@@ -43,6 +43,28 @@ import Testing
         await server.server.stop()
     }
 
+    @Test func aReaderThatNeverReadsIsCutOffWithASentence() async throws {
+        let (said, say) = AsyncStream<String>.makeStream()
+        let (ended, end) = AsyncStream<Void>.makeStream()
+        let server = try await TestServer { router in
+            router.stalledReaderLimit = .milliseconds(100)
+            router.log = { say.yield($0) }
+            router.add(.GET, "/endless") { _ in
+                .stream([:]) { stream in
+                    defer { end.finish() }
+                    while true { try await stream.write(ByteBuffer(repeating: 120, count: 64 << 10)) }
+                }
+            }
+        }
+        let client = try server.connect()
+        client.send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+        var iterator = said.makeAsyncIterator()
+        #expect(await iterator.next() == "a client of /endless was cut off: it read nothing for 0 s")
+        // And what made the stream is told.
+        for await _ in ended {}
+        await server.server.stop()
+    }
+
     @Test func aClientThatLeavesEndsItsStream() async throws {
         let (ended, end) = AsyncStream<Void>.makeStream()
         let server = try await TestServer { router in

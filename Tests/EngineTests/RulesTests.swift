@@ -162,15 +162,15 @@ import Testing
     }
 
     @Test func logDrivers() throws {
-        #expect(try ConfigRules.log(LogConfig(type: "local"))?.format == "cri")
-        #expect(try ConfigRules.log(LogConfig(type: "none")) == nil)
-        let json = try ConfigRules.log(LogConfig(type: "json-file", config: ["max-size": "2m", "max-file": "3"]))
+        #expect(try LogDrivers.settle(LogConfig(type: "local"))?.format == "cri")
+        #expect(try LogDrivers.settle(LogConfig(type: "none")) == nil)
+        let json = try LogDrivers.settle(LogConfig(type: "json-file", config: ["max-size": "2m", "max-file": "3"]))
         #expect(json?.format == "json")
         #expect(json?.maxSize == 2 << 20)
         #expect(json?.maxFiles == 3)
-        #expect(refusal { _ = try ConfigRules.log(LogConfig(type: "syslog")) } != nil)
-        #expect(refusal { _ = try ConfigRules.log(LogConfig(type: "local", config: ["max-size": "huge"])) } != nil)
-        #expect(refusal { _ = try ConfigRules.log(LogConfig(type: "local", config: ["colour": "red"])) } != nil)
+        #expect(refusal { _ = try LogDrivers.settle(LogConfig(type: "gelf")) } != nil)
+        #expect(refusal { _ = try LogDrivers.settle(LogConfig(type: "local", config: ["max-size": "huge"])) } != nil)
+        #expect(refusal { _ = try LogDrivers.settle(LogConfig(type: "local", config: ["colour": "red"])) } != nil)
     }
 }
 

@@ -108,6 +108,54 @@ struct LogTests {
         }
     }
 
+    @Test("syslog and journald: logs reads what is kept beside, a receiver that is absent is named")
+    func sendingDrivers() throws {
+        try withDaemon { daemon in
+            // Nobody listens on that port, and datagrams get lost quietly.
+            try daemon.must(
+                "run", "--name", "far", "--log-driver", "syslog", "--log-opt", "syslog-address=udp://127.0.0.1:9",
+                "busybox", "echo", "hello")
+            #expect(try daemon.must("logs", "far") == "hello")
+            try daemon.must(
+                "run", "--name", "unread", "--log-driver", "syslog", "--log-opt", "syslog-address=udp://127.0.0.1:9",
+                "--log-opt", "cache-disabled=true", "busybox", "echo", "hello")
+            let unread = try daemon.cli("logs", "unread")
+            #expect(unread.status == 1)
+            #expect(unread.error.contains("configured logging driver does not support reading"))
+            let absent = try daemon.cli(
+                "run", "--log-driver", "syslog", "--log-opt", "syslog-address=unixgram:///no/such", "busybox", "true")
+            #expect(absent.status == 125 && absent.error.contains("stat /no/such: no such file or directory"))
+            if !exists("/run/systemd/journal/socket") {
+                let journal = try daemon.cli("run", "--log-driver", "journald", "busybox", "true")
+                #expect(journal.status == 125 && journal.error.contains("journald is not enabled on this host"))
+            }
+            let unknown = try daemon.cli("run", "--log-driver", "gelf", "busybox", "true")
+            #expect(unknown.error.contains("error looking up logging plugin gelf: plugin \"gelf\" not found"))
+        }
+    }
+
+    @Test("Events are kept across a restart, in order, and since and until choose among them")
+    func keptEvents() throws {
+        try withDaemon { daemon in
+            try daemon.must("create", "--name", "one", "busybox", "true")
+            let middle = try host("date", "+%s.%N")
+            try daemon.must("start", "-a", "one")
+            try daemon.must("rm", "one")
+            func told(since: String) throws -> [Substring] {
+                try daemon.cli(
+                    "events", "--since", since, "--until", "0s", "--filter", "type=container", "--format", "{{.Action}}"
+                ).output.split(separator: "\n")
+            }
+            let all: [Substring] = ["create", "attach", "start", "die", "destroy"]
+            #expect(try told(since: "1h") == all)
+            #expect(daemon.stop())
+            try daemon.start()
+            #expect(try told(since: "1h") == all)
+            #expect(try told(since: middle) == Array(all.dropFirst()))
+            #expect(try told(since: "2100-01-01") == [])
+        }
+    }
+
     @Test("Logs rotate at the size asked for and stay readable")
     func rotation() throws {
         try withDaemon { daemon in

@@ -46,6 +46,55 @@ struct StorageTests {
         }
     }
 
+    @Test("A volume with type, o and device is mounted while containers use it, and shared by them")
+    func mountedVolume() throws {
+        try withDaemon { daemon in
+            try daemon.must(
+                "volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m,nodev", "--label", "a=b",
+                "fast")
+            let place = try #require(
+                try JSON.parse(try daemon.must("volume", "inspect", "fast"))[0]["Mountpoint"].string)
+            func isMounted() throws -> Bool { try readFile("/proc/self/mountinfo").contains(" \(place) ") }
+            let script = "echo shared >/v/file; echo up; sleep 1000"
+            try daemon.must("run", "-d", "--name", "one", "-v", "fast:/v", "busybox", "sh", "-c", script)
+            try daemon.spawn("logs", "-f", "one").waitFor("up\n")
+            #expect(try daemon.must("run", "--rm", "-v", "fast:/v", "busybox", "cat", "/v/file") == "shared")
+            let flood = try daemon.cli(
+                "run", "--rm", "-v", "fast:/v", "busybox", "sh", "-c", "head -c 2000000 /dev/zero >/v/big")
+            #expect(flood.status == 1 && flood.error.contains("No space left"))
+            #expect(try isMounted())
+
+            // It is the running container's, whatever becomes of the daemon.
+            daemon.kill()
+            try daemon.start()
+            #expect(try isMounted())
+            #expect(try daemon.must("run", "--rm", "-v", "fast:/v", "busybox", "cat", "/v/file") == "shared")
+            try daemon.must("rm", "-f", "one")
+            #expect(try !isMounted())
+            #expect(try daemon.cli("run", "--rm", "-v", "fast:/v", "busybox", "cat", "/v/file").status == 1)
+
+            // What is elsewhere is not pruned away, and is still there after the volume has gone.
+            let folder = daemon.directory + "/elsewhere"
+            mkdir(folder, 0o755)
+            try daemon.must("volume", "create", "-o", "type=none", "-o", "device=\(folder)", "-o", "o=bind", "bound")
+            try daemon.must("create", "--name", "stopped", "-v", "bound:/b", "busybox", "true")
+            try writeFile(daemon.directory + "/source", "copied\n")
+            try daemon.must("cp", daemon.directory + "/source", "stopped:/b/file")
+            #expect(try readFile(folder + "/file") == "copied\n")
+            try daemon.must("rm", "stopped")
+            #expect(try daemon.must("volume", "prune", "-af").contains("Total reclaimed space: 0B"))
+            try daemon.must("volume", "rm", "fast", "bound")
+            #expect(try readFile(folder + "/file") == "copied\n")
+
+            let odd = try daemon.cli("volume", "create", "-o", "type=tmpfs", "odd")
+            #expect(odd.error.contains("missing required option: \"device\""))
+            try daemon.must("volume", "create", "-o", "type=nothing", "-o", "device=x", "broken")
+            let refused = try daemon.cli("run", "--rm", "-v", "broken:/b:nocopy", "busybox", "true")
+            #expect(refused.status == 125 && refused.error.contains("failed to mount local volume"))
+            try daemon.must("volume", "rm", "broken")
+        }
+    }
+
     @Test("Bind mounts: files and folders, read-only, a missing source")
     func bindMounts() throws {
         try withDaemon { daemon in

@@ -49,6 +49,8 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var streamHeaders: HTTPHeaders?
     private var headSent = false
     private var writer: CheckedContinuation<Void, any Error>?
+    /// Ends the connection of a reader that does not read.
+    private var stall: Scheduled<Void>?
 
     init(router: Router, decoder: some RemovableChannelHandler, encoder: some RemovableChannelHandler) {
         self.router = router
@@ -244,6 +246,8 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
             continuation.resume()
         } else {
             writer = continuation
+            let connection = NIOLoopBound(self, eventLoop: context.eventLoop)
+            stall = context.eventLoop.scheduleTask(in: router.stalledReaderLimit) { connection.value.cutOff() }
         }
     }
 
@@ -334,7 +338,16 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
         bodyReader = nil
     }
 
+    private func cutOff() {
+        guard writer != nil else { return }
+        let seconds = router.stalledReaderLimit.nanoseconds / 1_000_000_000
+        router.log("a client of \(head.uri) was cut off: it read nothing for \(seconds) s")
+        context?.close(promise: nil)
+    }
+
     private func resumeWriter(throwing error: (any Error)? = nil) {
+        stall?.cancel()
+        stall = nil
         guard let writer else { return }
         self.writer = nil
         if let error { writer.resume(throwing: error) } else { writer.resume() }
@@ -374,7 +387,8 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
         text += "Server: mycontainer/\(ProductVersion.current) (linux)\r\n\r\n"
         let pipeline = context.pipeline.syncOperations
         do {
-            let client = SpliceHandler(side: .client(upgrade.detachKeys))
+            let attachment = upgrade.attachment
+            let client = SpliceHandler(side: .client(upgrade.detachKeys, detached: { attachment?.detached() }))
             try pipeline.addHandler(client)
             pipeline.removeHandler(decoderAndEncoder.1, promise: nil)
             client.write(ByteBuffer(string: text))

@@ -56,13 +56,20 @@ public struct ListeningSocket: Sendable {
             }
             if let group { try checked("chown \(path)") { chown(short, 0, group) } }
             try checked("chmod \(path)") { chmod(short, 0o660) }
-            try checked("listen on \(path)") { listen(socket.raw, 4096) }
+            try checked("listen on \(path)") { Glibc.listen(socket.raw, backlog) }
             return ListeningSocket(descriptor: socket.release(), path: path, identity: Identity(short))
         } catch let failure as Failure {
             throw failure
         } catch {
             throw Failure(description: "cannot listen on \(path): \(error)")
         }
+    }
+
+    /// Clients that may wait to be accepted, as with dockerd; net.core.somaxconn counts too. Further ones are refused.
+    private static let backlog: Int32 = 4096
+
+    func listen() throws {
+        try checked("listen") { Glibc.listen(descriptor, ListeningSocket.backlog) }
     }
 
     /// Sockets that systemd opened for us (sd_listen_fds(3)); empty when it did not.

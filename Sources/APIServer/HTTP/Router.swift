@@ -1,4 +1,5 @@
 import EngineAPI
+import NIOCore
 import NIOHTTP1
 
 /// Which request goes to which handler.
@@ -32,6 +33,11 @@ public struct Router: Sendable {
     }
 
     private(set) var routes: [Route] = []
+    /// Where the daemon writes what nobody else is told.
+    var log: @Sendable (String) -> Void = { _ in }
+    /// How long a client may leave a streamed answer unread once its buffers are full. Long: somebody may look at it in
+    /// a pager.
+    var stalledReaderLimit = TimeAmount.minutes(15)
 
     init() {}
 

@@ -90,8 +90,8 @@ final class SpliceHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     enum Side {
-        /// The keys that detach, nil for none.
-        case client([UInt8]?)
+        /// The keys that detach, nil for none, and what happens then.
+        case client([UInt8]?, detached: @Sendable () -> Void)
         case container
     }
 
@@ -101,6 +101,7 @@ final class SpliceHandler: ChannelInboundHandler {
 
     private let isClient: Bool
     private var detach: DetachSequence?
+    private let detached: @Sendable () -> Void
     private var context: ChannelHandlerContext?
     private var peer: SpliceHandler?
     /// Bytes that came before there was a peer.
@@ -115,12 +116,14 @@ final class SpliceHandler: ChannelInboundHandler {
 
     init(side: Side) {
         switch side {
-        case .client(let keys):
+        case .client(let keys, let detached):
             isClient = true
             detach = keys.map { DetachSequence($0) }
+            self.detached = detached
         case .container:
             isClient = false
             detach = nil
+            detached = {}
         }
     }
 
@@ -151,9 +154,10 @@ final class SpliceHandler: ChannelInboundHandler {
         var buffer = unwrapInboundIn(data)
         if outputEnded && isClient { return }
         if detach != nil {
-            let (bytes, detached) = detach!.process(buffer.readableBytesView)
+            let (bytes, wasTyped) = detach!.process(buffer.readableBytesView)
             buffer = ByteBuffer(bytes: bytes)
-            if detached {
+            if wasTyped {
+                detached()
                 peer?.close()
                 return sourceEnded()
             }

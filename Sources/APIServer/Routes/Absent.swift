@@ -33,6 +33,14 @@ extension Router {
         add(.GET, "/plugins/{name}/json") { request in
             throw Failure(.notFound, "plugin \"\(request.name)\" not found")
         }
+        for (method, action) in [
+            (HTTPMethod.POST, "/enable"), (.POST, "/disable"), (.POST, "/set"), (.POST, "/upgrade"), (.POST, "/push"),
+            (.DELETE, ""),
+        ] {
+            add(method, "/plugins/{name}\(action)") { request in
+                throw Failure(.notFound, "plugin \"\(request.name)\" not found")
+            }
+        }
         add(.POST, "/plugins/{name}") { _ in throw Absent.plugins }
         add(.OPTIONS, "/{name}") { _ in .nothing(.ok) }
     }

@@ -8,7 +8,7 @@ extension Router {
     mutating func addArchives(_ engine: Engine) {
         add(.GET, "/containers/{name}/export") { request in
             let name = request.name
-            return .stream(["Content-Type": "application/x-tar"]) { stream in
+            return .stream(["Content-Type": "application/octet-stream"]) { stream in
                 try await ArchiveStreams.send(to: stream) { try await engine.exportContainer(name, to: $0) }
             }
         }

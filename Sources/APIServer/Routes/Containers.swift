@@ -129,11 +129,16 @@ private func stopOptions(_ request: Request) throws -> (signal: String?, timeout
 }
 
 private func update(_ request: Request, _ engine: Engine) async throws -> Reply {
-    var change = try request.document(ContainerUpdateRequest.self, required: true)
+    var change = try request.document(ContainerUpdateRequest.self)
     if request.version < APIVersion(1, 40) { change.pidsLimit = nil }
     if request.version >= APIVersion(1, 42) { change.kernelMemory = 0 }
     if let limit = change.pidsLimit, limit < 0 { change.pidsLimit = 0 }
-    return .json(ContainerUpdateResponse(warnings: try await engine.updateContainer(request.name, change)))
+    do {
+        let warnings = try await engine.updateContainer(request.name, change)
+        return .json(ContainerUpdateResponse(warnings: warnings.isEmpty ? nil : warnings))
+    } catch let error as EngineError where error.kind == .conflict {
+        throw EngineError(error.kind, "Cannot update container \(request.name): \(error.message)")
+    }
 }
 
 private func commit(_ request: Request, _ engine: Engine) async throws -> Reply {

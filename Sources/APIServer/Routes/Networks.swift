@@ -8,7 +8,7 @@ extension Router {
             let filters = try request.query.filters()
             // Lists name the containers in a network until 1.28.
             let networks = try await engine.networks(filters: filters, verbose: request.version < APIVersion(1, 28))
-            return .json(networks.map { Compatibility.network($0, request.version) })
+            return .json(networks)
         }
         add(.POST, "/networks/create") { request in
             var creation = try request.document(NetworkCreateRequest.self, required: true)
@@ -33,7 +33,7 @@ extension Router {
             if let scope = request.query.text("scope"), scope != "local" {
                 throw Failure(.notFound, "network \(request.name) not found")
             }
-            return .json(Compatibility.network(try await engine.inspectNetwork(request.name), request.version))
+            return .json(try await engine.inspectNetwork(request.name))
         }
         add(.DELETE, "/networks/{name}") { request in
             try await engine.removeNetwork(request.name)

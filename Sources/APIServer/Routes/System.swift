@@ -45,9 +45,13 @@ private func events(_ request: Request, _ engine: Engine) throws -> Reply {
     let skipsImageCreation = request.version < APIVersion(1, 46)
     return .jsonLines { stream in
         try await stream.start()
-        for await event in events {
-            if skipsImageCreation && event.type == "image" && event.action == "create" { continue }
-            try await stream.writeLine(event)
+        do {
+            for try await event in events {
+                if skipsImageCreation && event.type == "image" && event.action == "create" { continue }
+                try await stream.writeLine(event)
+            }
+        } catch let error as EngineError {
+            try await stream.writeLine(ErrorResponse(message: error.message))
         }
     }
 }

@@ -119,7 +119,7 @@ enum ContainerFlags {
 
     // MARK: Logging and health
     static let logDriver = Flag.string("log-driver", "Logging driver for the container")
-        .completed(by: .words(["local", "json-file", "none"]))
+        .completed(by: .words(["local", "json-file", "journald", "syslog", "none"]))
     static let logOption = Flag.list("log-opt", "Log driver options")
     static let healthCommand = Flag.string("health-cmd", "Command to run to check health")
     static let healthInterval = Flag.duration("health-interval", "Time between running the check (ms|s|m|h)")

@@ -41,7 +41,7 @@ extension Engine {
                 try await self.commit(container, options, as: name)
             }
             let imageID = image.id.description
-            self.eventBus.post(type: "image", action: "create", id: imageID, attributes: ["name": imageID])
+            self.postImage(image, "create", name: imageID)
             if let name { self.postImage(image, "tag", name: name.familiar) }
             self.post(
                 record, "commit",

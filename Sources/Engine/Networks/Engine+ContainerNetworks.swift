@@ -75,7 +75,7 @@ extension Engine {
         do {
             container = try registry.resolve(name)
         } catch {
-            throw EngineError(error.kind, "could not get container for \(name): \(error.message)")
+            throw .invalid("could not get container for \(name): \(error.message)")
         }
         // Old clients send a path as alias: `/web/db`.
         let alias = parts.count == 2 ? parts[1].split(separator: "/").last.map(String.init) : nil
@@ -94,7 +94,9 @@ extension Engine {
         var result: [String: EndpointSettings] = [:]
         for (name, settings) in networks(of: record) {
             let id = networks.named(name)?.id ?? settings.networkID
-            var shown = settings.operational(state?.endpoint(id), network: id)
+            // A container is in a network from its first start on.
+            let known = record.status.hasBeenStarted || state != nil ? id : ""
+            var shown = settings.operational(state?.endpoint(id), network: known)
             if !NetworkRecord.isPredefined(name) { shown.dnsNames = dnsNames(record, settings) }
             result[name] = shown
         }

@@ -132,7 +132,7 @@ extension Engine {
         var memberships = networks(of: record)
         guard memberships.removeValue(forKey: name) != nil else {
             throw EngineError(
-                .forbidden, "container \(container.id) is not connected to the network \(name)")
+                .forbidden, "container \(container.id) is not connected to network \(name)")
         }
         let changed = memberships
         // Before anything is undone: whoever finds the rest undoes it.

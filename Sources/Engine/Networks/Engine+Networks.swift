@@ -68,7 +68,7 @@ extension Engine {
         document.attachable = request.attachable
         document.options = request.options ?? [:]
         document.labels = request.labels ?? [:]
-        document.ipam.options = request.ipam?.options ?? [:]
+        document.ipam.options = request.ipam?.options
         document.ipam.config = try subnets(request, options, id: id)
 
         var network = NetworkRecord(document: document, interface: "")

@@ -9,8 +9,9 @@ enum NetworkRules {
     static func validate(_ request: NetworkCreateRequest) throws(EngineError) {
         guard !NetworkRecord.isPredefined(request.name), request.name != "default" else {
             throw EngineError(
-                .forbidden, "operation is not permitted on predefined \(request.name) network")
+                .forbidden, "operation is not permitted on predefined \(request.name) network ")
         }
+        if request.name.isEmpty { throw .invalid("invalid name: name is empty") }
         guard isName(request.name) else {
             throw .invalid(
                 "invalid network name \"\(request.name)\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")

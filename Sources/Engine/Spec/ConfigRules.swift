@@ -132,7 +132,7 @@ enum ConfigRules {
             throw .invalid("unknown or invalid runtime name: \(host.runtime)")
         }
         guard host.isolation.isEmpty || host.isolation == "default" else {
-            throw .invalid("invalid isolation '\(host.isolation)' on linux")
+            throw .invalid("invalid isolation (\(host.isolation)): linux only supports 'default'")
         }
         if host.storageOpt?.isEmpty == false {
             throw .invalid("--storage-opt is not supported: the overlay has no quota of its own")
@@ -172,6 +172,11 @@ enum ConfigRules {
             if host.logConfig.config == nil { host.logConfig.config = defaults.defaultLogOptions }
         }
         if host.logConfig.config == nil { host.logConfig.config = [:] }
+        if host.privileged || host.pidMode == "host" || host.ipcMode == "host",
+            host.securityOpt?.contains("label=disable") != true
+        {
+            host.securityOpt = (host.securityOpt ?? []) + ["label=disable"]
+        }
         if !host.privileged {
             if host.maskedPaths == nil { host.maskedPaths = DefaultSpec.maskedPaths }
             if host.readonlyPaths == nil { host.readonlyPaths = DefaultSpec.readonlyPaths }
@@ -203,44 +208,6 @@ enum ConfigRules {
         if host.portBindings?.isEmpty == false || host.publishAllPorts {
             throw .invalid("conflicting options: port publishing and the container type network mode")
         }
-    }
-
-    /// How the log is kept; nil for the driver `none`.
-    static func log(_ log: LogConfig) throws(EngineError) -> ContainerRecord.StoredLog? {
-        let options = log.config ?? [:]
-        let format: String
-        var maxSize: Int64
-        var maxFiles: Int
-        switch log.type {
-        case "none":
-            guard options.isEmpty else { throw .invalid("the log driver none takes no options") }
-            return nil
-        case "local": (format, maxSize, maxFiles) = ("cri", 20 << 20, 5)
-        // dockerd's json-file is unbounded by default; here everything has a bound, as it is for `local`.
-        case "json-file": (format, maxSize, maxFiles) = ("json", 20 << 20, 5)
-        case let other:
-            throw .invalid(
-                "logger: no log driver named '\(other)' is registered: use local, json-file or none")
-        }
-        for (name, value) in options.sorted(by: { $0.key < $1.key }) {
-            switch name {
-            case "max-size":
-                guard let size = ByteSize.parse(value), size > 0 || value == "-1" else {
-                    throw .invalid("invalid value for max-size: \(value): use a number with k, m or g")
-                }
-                maxSize = max(size, 0)
-            case "max-file":
-                guard let count = Int(value), (1...1000).contains(count) else {
-                    throw .invalid("invalid value for max-file: \(value): it is a number from 1 to 1000")
-                }
-                maxFiles = count
-            case "compress", "mode", "max-buffer-size", "labels", "labels-regex", "env", "env-regex", "tag":
-                continue
-            default:
-                throw .invalid("unknown log opt '\(name)' for \(log.type) log driver")
-            }
-        }
-        return ContainerRecord.StoredLog(format: format, maxSize: maxSize, maxFiles: maxFiles)
     }
 
     /// Whether a program must itself be PID 1: init systems refuse to run as anything else.

@@ -61,6 +61,7 @@ struct MountRequest: Sendable, Equatable {
         var request = MountRequest(kind: isPath ? .bind : .volume, source: source, destination: destination)
         request.createsSource = isPath
         if parts.count == 3 { try request.apply(mode: parts[2], of: specification) }
+        if !isPath, request.mode.isEmpty { request.mode = "z" }
         return request
     }
 

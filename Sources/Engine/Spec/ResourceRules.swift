@@ -218,9 +218,23 @@ enum ResourceRules {
             throw .invalid("Invalid value \(text) for cpuset \(name): \(error.message)")
         }
         guard wanted.isSubset(of: present) else {
-            let list = present.sorted().map(String.init).joined(separator: ",")
-            throw .invalid("Requested \(plural) are not available - requested \(text), available: \(list)")
+            throw .invalid(
+                "Requested \(plural) are not available - requested \(text), available: \(list(of: present))")
         }
+    }
+
+    /// {0, 1, 2, 4} → `0-2,4`.
+    static func list(of numbers: Set<Int>) -> String {
+        var ranges: [ClosedRange<Int>] = []
+        for number in numbers.sorted() {
+            if let last = ranges.last, last.upperBound == number - 1 {
+                ranges[ranges.count - 1] = last.lowerBound...number
+            } else {
+                ranges.append(number...number)
+            }
+        }
+        return ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+            .joined(separator: ",")
     }
 
     /// `0-2,4` → {0, 1, 2, 4}.

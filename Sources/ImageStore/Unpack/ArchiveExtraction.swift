@@ -12,8 +12,8 @@ public struct ArchiveExtraction {
     let root: Int32
     /// The target directory, absolute inside the root.
     let path: String
-    /// Keep the archive's owners; otherwise everything belongs to root.
-    let keepsOwners: Bool
+    /// Whom everything shall belong to; nil: whom the archive says.
+    let owner: (uid: UInt32, gid: UInt32)?
     /// Refuse to replace a directory by something else and the other way round.
     let keepsKinds: Bool
     /// The ids of the container's user namespace, where the root shows the host's; files are then made by a thread that
@@ -21,11 +21,11 @@ public struct ArchiveExtraction {
     let identities: IdentityMaps?
 
     public init(
-        root: Int32, path: String, keepsOwners: Bool, keepsKinds: Bool, identities: IdentityMaps? = nil
+        root: Int32, path: String, owner: (uid: UInt32, gid: UInt32)?, keepsKinds: Bool, identities: IdentityMaps? = nil
     ) {
         self.root = root
         self.path = path
-        self.keepsOwners = keepsOwners
+        self.owner = owner
         self.keepsKinds = keepsKinds
         self.identities = identities
     }
@@ -153,7 +153,7 @@ public struct ArchiveExtraction {
 
     /// As the root shows ids.
     private func owner(of entry: TarEntry) throws -> (uid: uid_t, gid: gid_t) {
-        let (uid, gid): (uid_t, gid_t) = keepsOwners ? (entry.uid, entry.gid) : (0, 0)
+        let (uid, gid) = owner ?? (entry.uid, entry.gid)
         guard let identities else { return (uid, gid) }
         guard let user = identities.hostUser(uid), let group = identities.hostGroup(gid) else {
             throw ImageError(

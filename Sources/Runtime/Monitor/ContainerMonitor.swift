@@ -60,7 +60,9 @@ final class ContainerMonitor {
             record = try ExitRecordFile(path: document.exitRecordPath)
             let log: LogWriter? =
                 if let log = document.log {
-                    try LogWriter(path: log.path, format: log.format, maxSize: log.maxSize, maxFiles: log.maxFiles)
+                    try LogWriter(
+                        path: log.path, format: log.format, maxSize: log.maxSize, maxFiles: log.maxFiles,
+                        attributes: log.attributes ?? [:], destination: log.destination)
                 } else { nil }
             let terminal = process.terminal ?? false
             let output = Output(

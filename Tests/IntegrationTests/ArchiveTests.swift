@@ -1,0 +1,118 @@
+import Glibc
+import Testing
+
+/// Archives in and out of a container (`cp`): each attack beside its legitimate twin, on a container that runs and on one
+/// that is stopped.
+@Suite("Archives")
+struct ArchiveTests {
+    private static let script = """
+        ln -s / /root-link; ln -s ../../../../../../.. /climb; mkdir -p /run; ln -s /run /var/run2; mkdir /plain
+        echo inside >/etc/secret; echo ready; sleep 1000
+        """
+
+    private func withContainers(_ body: (TestDaemon, String) throws -> Void) throws {
+        try withDaemon { daemon in
+            for name in ["runs", "stopped"] {
+                try daemon.must("run", "-d", "--name", name, "busybox", "sh", "-c", ArchiveTests.script)
+                try daemon.spawn("logs", "-f", name).waitFor("ready\n")
+            }
+            try daemon.must("kill", "stopped")
+            for name in ["runs", "stopped"] { try body(daemon, name) }
+        }
+    }
+
+    /// PUTs a file as it is; the answer's status and body.
+    private func put(_ daemon: TestDaemon, _ file: String, _ name: String, _ path: String) throws -> (Int, String) {
+        let text = try host(
+            "curl", "-s", "-X", "PUT", "--data-binary", "@" + file, "-H", "Content-Type: application/x-tar", "-w",
+            "%{http_code}", "--unix-socket", daemon.socket, "http://daemon/containers/\(name)/archive?path=\(path)")
+        return (Int(text.suffix(3)) ?? 0, String(text.dropLast(3)))
+    }
+
+    /// A tar of one file, `evil`, whose name `expression` (sed's) changes; with `--transform` also of link targets.
+    private func archive(_ daemon: TestDaemon, _ expression: String, _ extra: String = "") throws -> String {
+        let path = daemon.directory + "/crafted.tar"
+        let prepare = "rm -rf c crafted.tar && mkdir c && cd c && echo evil >evil && \(extra.isEmpty ? "true" : extra)"
+        _ = try host(
+            "sh", "-c",
+            "cd \(daemon.directory) && \(prepare)"
+                + " && tar -cPf ../crafted.tar --transform '\(expression)' $(ls -A | sort)")
+        return path
+    }
+
+    @Test("Links lead nowhere but into the container's own root; /var/run -> /run works")
+    func linksAreTheContainers() throws {
+        try withContainers { daemon, name in
+            let mark = "mycontainer-attack-\(getpid())"
+            let file = try archive(daemon, "s,evil,\(mark),")
+            for path in ["/root-link/tmp", "/climb/tmp", "/var/run2"] {
+                #expect(try put(daemon, file, name, path).0 == 200)
+            }
+            #expect(!exists("/tmp/\(mark)") && !exists("/run/\(mark)"))
+            // The twins: they are where the links lead inside, and can be had through them.
+            for (path, place) in [("/tmp/\(mark)", "/climb/tmp"), ("/run/\(mark)", "/var/run2")] {
+                let copied = daemon.directory + "/out"
+                try daemon.must("cp", "\(name):\(path)", copied)
+                #expect(try readFile(copied) == "evil\n")
+                try daemon.must("cp", "\(name):\(place)/\(mark)", copied)
+                #expect(try readFile(copied) == "evil\n")
+            }
+            let secret = daemon.directory + "/secret"
+            try daemon.must("cp", "\(name):/root-link/etc/secret", secret)
+            #expect(try readFile(secret) == "inside\n")
+        }
+    }
+
+    @Test("Entries that climb out are refused with nothing written; dots that stay inside work")
+    func entriesStayBelow() throws {
+        try withContainers { daemon, name in
+            for expression in ["s,evil,../../evil,", "s,evil,a/../../evil,"] {
+                let (status, body) = try put(daemon, try archive(daemon, expression), name, "/plain")
+                #expect(status == 400 && body.contains("which is not below its directory"))
+            }
+            let link = try archive(daemon, "s,^none$,none,", "ln evil z-hard")
+            #expect(try put(daemon, link, name, "/plain").0 == 200)
+            let climbing = try archive(daemon, "s,evil,../../etc/secret,RSh", "ln evil z-hard")
+            #expect(try put(daemon, climbing, name, "/plain").0 == 400)
+            #expect(try put(daemon, try archive(daemon, "s,evil,./a/./good,"), name, "/plain").0 == 200)
+            let copied = daemon.directory + "/out"
+            try daemon.must("cp", "\(name):/plain/a/good", copied)
+            #expect(try readFile(copied) == "evil\n")
+            #expect(try daemon.cli("cp", "\(name):/evil", copied).status == 1)
+        }
+    }
+
+    @Test("A link in an archive is not a way out for the entries behind it; a link to a neighbour works")
+    func linksInArchives() throws {
+        try withContainers { daemon, name in
+            let mark = "mycontainer-attack-\(getpid())"
+            // `a` is a link to /tmp, and then a file below it: it goes where the link leads inside the container.
+            let file = try archive(daemon, "s,evil,a/\(mark),;s,^b$,a,", "ln -s /tmp b")
+            #expect(try put(daemon, file, name, "/plain").0 == 200)
+            #expect(!exists("/tmp/\(mark)"))
+            let copied = daemon.directory + "/out"
+            try daemon.must("cp", "\(name):/tmp/\(mark)", copied)
+            #expect(try readFile(copied) == "evil\n")
+        }
+    }
+
+    @Test("A directory that the container swaps for a link meanwhile never leads outside")
+    func swapping() throws {
+        try withDaemon { daemon in
+            try daemon.must(
+                "run", "-d", "--name", "box", "busybox", "sh", "-c",
+                "mkdir /real; echo ready; while :; do ln -sfn / /flip; ln -sfn /real /flip; rm -f /flip; mkdir /flip; rmdir /flip; done"
+            )
+            try daemon.spawn("logs", "-f", "box").waitFor("ready\n")
+            let mark = "mycontainer-attack-\(getpid())"
+            let file = try archive(daemon, "s,evil,\(mark),")
+            for _ in 0..<60 {
+                // Whatever the moment's answer is.
+                _ = try put(daemon, file, "box", "/flip/tmp")
+                _ = try put(daemon, file, "box", "/flip")
+            }
+            #expect(!exists("/\(mark)") && !exists("/tmp/\(mark)"))
+            #expect(try daemon.inspect("box")["State"]["Running"].bool == true)
+        }
+    }
+}
