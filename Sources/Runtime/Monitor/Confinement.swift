@@ -18,6 +18,9 @@ enum Confinement {
         shutdown sigaltstack stat statx tgkill unlink unlinkat wait4 waitid write writev
         """
 
+    /// What a monitor also needs whose log goes to a receiver, which may be restarted and is connected to again then.
+    private static let forwarderCalls = monitorCalls + " connect socket"
+
     /// The reaper's: it waits, passes signals on and ends.
     private static let reaperCalls = """
         exit exit_group kill madvise restart_syscall rt_sigreturn rt_sigtimedwait wait4 waitid
@@ -25,9 +28,10 @@ enum Confinement {
 
     /// Compiled once: in the zygote, whose forks have them then.
     private static let monitorFilter = filter(monitorCalls)
+    private static let forwarderFilter = filter(forwarderCalls)
     private static let reaperFilter = filter(reaperCalls)
 
-    static func prepare() { _ = (monitorFilter?.flags, reaperFilter?.flags) }
+    static func prepare() { _ = (monitorFilter?.flags, forwarderFilter?.flags, reaperFilter?.flags) }
 
     private static func filter(_ names: String) -> SeccompFilter? {
         // Without a list of architectures: this program's own, and calls of others end it.
@@ -75,11 +79,14 @@ enum Confinement {
 
     // MARK: Applying
 
-    static func confineMonitor(_ places: Places) throws(SystemError) {
+    /// - Parameter forwards: whether its log goes to a receiver beside the file.
+    static func confineMonitor(_ places: Places, forwards: Bool = false) throws(SystemError) {
+        // Local time, which syslog's messages have, is read once, from a file that is out of reach afterwards.
+        if forwards { tzset() }
         try Process.setNoNewPrivileges()
         try Capabilities.keepOnly(.kill)
         try wall(places)
-        if let monitorFilter { _ = try monitorFilter.load() }
+        if let filter = forwards ? forwarderFilter : monitorFilter { _ = try filter.load() }
     }
 
     /// The container's own filter, under which this runs, has to allow it: one that ends a process for it would end the

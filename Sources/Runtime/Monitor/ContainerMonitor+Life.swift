@@ -89,7 +89,8 @@ extension ContainerMonitor {
             let written = [document.log?.path, document.seccompProgram?.auditPath].compactMap { $0 }
             try Confinement.confineMonitor(
                 Confinement.Places(
-                    writable: [bundle] + written.map(Confinement.parent), cgroups: container.cgroupDirectories))
+                    writable: [bundle] + written.map(Confinement.parent), cgroups: container.cgroupDirectories),
+                forwards: document.log?.destination != nil)
         } catch {
             Monitor.complain("cannot give up what is not needed: \(error)")
         }

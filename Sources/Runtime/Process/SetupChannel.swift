@@ -213,9 +213,11 @@ extension SetupListener {
                 pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
             ]
             if poll(&entries, 2, -1) < 0 && errno != EINTR { return }
+            // What the child says first: once its program runs, the calls are another's to answer.
+            if entries[0].revents != 0 { return }
             if entries[1].revents & Int16(POLLIN) != 0 {
                 supervisor.answer(listener)
-            } else if entries[0].revents != 0 || entries[1].revents != 0 {
+            } else if entries[1].revents != 0 {
                 return
             }
         }
