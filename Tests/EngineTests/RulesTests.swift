@@ -13,7 +13,7 @@ import Testing
         ("cpus", "range of CPUs is from 0.01 to 4.00, as there are only 4 CPUs available"),
         ("cpusAndPeriod", "Conflicting options: Nano CPUs and CPU Period cannot both be set"),
         ("quota", "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
-        ("cpuset", "Requested CPUs are not available - requested 0-9, available: 0,1,2,3"),
+        ("cpuset", "Requested CPUs are not available - requested 0-9, available: 0-3"),
         ("weight", "Range of blkio weight is from 10 to 1000"),
         ("swappiness", "Invalid value: 101, valid memory swappiness range is 0-100"),
     ])
