@@ -133,7 +133,7 @@ final class ContainerEntrance {
             try? Process.closeDescriptors(from: Server.target + 1)
             ProcessTitle.set(name: "mycontainer-ent")
             let channel = MonitorChannel(adopting: FileDescriptor(owning: Server.socket))
-            Scratch.trim()
+            Memory.releaseStack()
             var streams: [Int32] = []
             while var packet = try? channel.receive(Request.self) {
                 switch packet.message {

@@ -82,6 +82,8 @@ extension ContainerMonitor {
     /// container says. The entrance keeps those that further processes take.
     func confine() {
         guard let container else { return }
+        // What the start has left goes now: the two processes would each keep a copy.
+        Scratch.trim()
         do throws(SystemError) {
             entrance = try ContainerEntrance(
                 to: container, bundle: bundle, id: document.id, seccompProgram: document.seccompProgram)
