@@ -78,10 +78,17 @@ extension ContainerMonitor {
         }
     }
 
+    /// Milliseconds within which a container that has ended is a short one.
+    private static let shortLife: Int32 = 5
+
     /// The container runs: what the monitor still has to do takes hardly a privilege, and it does it with what the
     /// container says. The entrance keeps those that further processes take.
     func confine() {
         guard let container else { return }
+        // Many containers run one short command, and the wall would be most of what they wait for at their end. Nothing of
+        // theirs is looked at meanwhile: by then they have ended, or it stands.
+        var end = pollfd(fd: container.pidDescriptor, events: Int16(POLLIN), revents: 0)
+        if poll(&end, 1, ContainerMonitor.shortLife) > 0 { return }
         // What the start has left goes now: the two processes would each keep a copy.
         Scratch.trim()
         do throws(SystemError) {
