@@ -86,6 +86,7 @@ struct CommitTests {
             try daemon.must(
                 "run", "-d", "--name", "box", "busybox", "sh", "-c",
                 "i=0; while :; do i=$((i+1)); echo $i >/n; mv /n /now; sleep 0.01; done")
+            #expect(try eventually { try daemon.cli("exec", "box", "test", "-e", "/now").status == 0 })
             try daemon.must("commit", "box", "one")
             try daemon.must("commit", "--pause=false", "box", "two")
             #expect(try daemon.inspect("box")["State"]["Status"].string == "running")

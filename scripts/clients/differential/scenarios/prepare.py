@@ -29,7 +29,7 @@ def exchange(docker, ours):
         client.clear()
     for client, archive in zip(clients, reversed(archives)):
         client.step("load what the other saved", "POST", "/images/load", query={"quiet": 1}, body=archive, headers=TAR)
-        reader = client.start("reader", image="changed:two", Cmd=["sh", "-c", "cat /new; ls /etc/passwd"])
+        reader = client.start("reader", image="changed:two", Cmd=["sh", "-c", "cat /new; ls /etc/passwd 2>&1"])
         client.wait(reader)
         client.step("read what the other saved", "GET", "/containers/{name}/logs", reader, {"stdout": 1, "stderr": 1})
         client.clear()
