@@ -106,9 +106,9 @@ def normal(value, directory):
 
 def sorted_member(name, member):
     """Lists whose order is chance in dockerd, which keeps them in maps."""
-    orders = {"Mounts": "Destination", "Networks": "Name"}
+    orders = {"Mounts": ("Destination",), "Networks": ("Name",), "Images": ("RepoTags", "Size")}
     if name in orders and isinstance(member, list):
-        return sorted(member, key=lambda element: element[orders[name]])
+        return sorted(member, key=lambda element: [str(element[part]) for part in orders[name]])
     return member
 
 
