@@ -108,7 +108,7 @@ def sorted_member(name, member):
     """Lists whose order is chance in dockerd, which keeps them in maps."""
     orders = {"Mounts": ("Destination",), "Networks": ("Name",), "Images": ("RepoTags", "Size")}
     if name in orders and isinstance(member, list):
-        return sorted(member, key=lambda element: [str(element[part]) for part in orders[name]])
+        return sorted(member, key=lambda element: [str(element[part] or "") for part in orders[name]])
     return member
 
 

@@ -51,6 +51,33 @@ def pairs(docker, ours):
         yield None, exchange
 
 
+def compare(version, docker, ours, operations, count):
+    """The differences of two runs: (operation, step, place) -> (version, sentence)."""
+    found = {}
+    for one, other in pairs(docker, ours):
+        operation, step = (one or other).operation, (one or other).step
+        operations.add(operation)
+        count.append(step)
+        for place, sentence in comparison.differences(one and one.answer, other and other.answer):
+            found.setdefault((operation, step, place), (version, sentence))
+    return found
+
+
+def lasting(run, version, allowed, operations):
+    """What `run` (the exchanges of both engines) finds different, and how many exchanges there were.
+
+    dockerd's order of some things is chance, as is what a request that comes too early sees: a difference that is not
+    allowed is looked for twice more, and what really differs differs every time.
+    """
+    count = []
+    found = compare(version, *run(), operations, count)
+    bad = {place for place in found if not allowed.allows(*place)}
+    for _ in range(2):
+        if bad:
+            bad &= compare(version, *run(), operations, []).keys()
+    return {place: told for place, told in found.items() if place in bad or allowed.allows(*place)}, len(count)
+
+
 def main(arguments):
     listing = "--list" in arguments
     chosen = [argument for argument in arguments if not argument.startswith("--")]
@@ -65,18 +92,19 @@ def main(arguments):
         plays = [(scenario, version) for scenario in scenarios.WHOLE for version in WHOLE]
         plays += [(scenario, f"1.{minor}") for scenario in scenarios.DOCUMENTS for minor in range(OLDEST, NEWEST + 1)]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            runs = [(version, list(pool.map(lambda engine: play(engine, scenario, version), both)))
+            def side_by_side(scenario, version):
+                return lambda: list(pool.map(lambda engine: play(engine, scenario, version), both))
+
+            runs = [(version, side_by_side(scenario, version))
                     for scenario, version in plays if not chosen or scenario.__name__ in chosen]
-        if not chosen:
-            runs.append(("1.51", scenarios.exchange(*both)))
-        for version, (docker, ours) in runs:
-            for one, other in pairs(docker, ours):
-                operation, step = (one or other).operation, (one or other).step
-                operations.add(operation)
-                exchanges += 1
-                for place, sentence in comparison.differences(one and one.answer, other and other.answer):
-                    differing.add(operation)
-                    found.setdefault((operation, step, place), (version, sentence))
+            if not chosen:
+                runs.append(("1.51", lambda: scenarios.exchange(*both)))
+            for version, run in runs:
+                different, count = lasting(run, version, allowed, operations)
+                exchanges += count
+                for place, told in different.items():
+                    differing.add(place[0])
+                    found.setdefault(place, told)
     finally:
         for engine in both:
             engine.close()
