@@ -38,6 +38,9 @@ class Terminal:
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            # What whoever runs the tests ignores (nohup, a job in the background) a shell in a terminal doesn't.
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             os.execve(OURS, [OURS, *words], ENVIRONMENT)
 
     def resize(self, rows, columns):
