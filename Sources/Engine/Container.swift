@@ -164,12 +164,11 @@ final class Container: Sendable {
 
     func removeExec(_ id: String) { _ = state.withLock { $0.execs.removeValue(forKey: id) } }
 
-    func takeExecs() -> [ExecSession] {
-        state.withLock { state in
-            defer { state.execs = [:] }
-            return Array(state.execs.values)
-        }
-    }
+    /// The container's end is the end of all that runs in it; they can be asked for their codes until the next start.
+    func endExecs() { for exec in execs.values { exec.containerEnded() } }
+
+    /// Forgets those of the last run.
+    func removeExecs() { state.withLock { $0.execs = [:] } }
 
     // MARK: Automatic restart
 

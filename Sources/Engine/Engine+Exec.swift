@@ -149,10 +149,15 @@ extension Engine {
 
     public func inspectExec(_ id: String) async throws -> ExecInspect {
         let (container, exec) = try exec(id)
-        if exec.status == .running, let run = container.activeRun {
+        if exec.status == .running {
             // A client asks as soon as its stream has ended, which may be before the end is known here: whatever the
-            // monitor said before its answer to this has arrived with it.
-            _ = try? await run.monitor.request(.hello(version: MonitorProtocol.version))
+            // monitor said before its answer to this has arrived with it. One that doesn't answer ends with its container.
+            do {
+                guard let run = container.activeRun else { throw EngineError.conflict("the container has ended") }
+                _ = try await run.monitor.request(.hello(version: MonitorProtocol.version))
+            } catch {
+                await exec.waitForEnd()
+            }
         }
         var result = ExecInspect()
         result.id = exec.id

@@ -38,6 +38,7 @@ extension Engine {
         // The last run's monitor may still be cleaning up what this run is about to make.
         await container.activeRun?.supervision.value
         container.setActiveRun(nil)
+        container.removeExecs()
 
         container.update { record in
             record.status.lifecycle = .starting(since: Clock.wall())

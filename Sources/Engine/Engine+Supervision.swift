@@ -21,6 +21,7 @@ extension Engine {
                 default: continue
                 }
             }
+            container.endExecs()
             if let monitor { Engine.reap(monitor) }
             if self.isStopping.load(ordering: .acquiring), exit == nil { return }
             if exit == nil { self.monitorLost(container) }
@@ -124,7 +125,7 @@ extension Engine {
         releaseVolumes(of: container.record)
         if startIsNews { post(container.record, "start", time: record.startedAt) }
         container.setHealthChecks(nil)
-        for exec in container.takeExecs() { exec.containerEnded() }
+        container.endExecs()
         let duration = max(0, (record.finishedAt - record.startedAt) / 1_000_000_000)
         post(
             container.record, "die",

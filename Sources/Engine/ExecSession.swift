@@ -13,7 +13,7 @@ final class ExecSession: Sendable {
         var pid: Int32 = 0
         var exitCode: Int32?
         var check: MonitorMessage.CheckOutcome?
-        var waiting: CheckedContinuation<Void, Never>?
+        var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
     enum Status: Sendable { case created, starting, running, ended }
@@ -56,31 +56,36 @@ final class ExecSession: Sendable {
 
     /// `check` is what a health check brought.
     func ended(exitCode: Int32, check: MonitorMessage.CheckOutcome? = nil) {
-        let waiting = state.withLock { state -> CheckedContinuation<Void, Never>? in
+        let waiting = state.withLock { state in
             state.status = .ended
             state.pid = 0
             state.exitCode = exitCode
             state.check = check
-            defer { state.waiting = nil }
+            defer { state.waiting = [] }
             return state.waiting
         }
-        waiting?.resume()
+        for continuation in waiting { continuation.resume() }
     }
 
-    /// What a health check brought; to be asked for by one. nil where the container ended first.
-    func checkOutcome() async -> MonitorMessage.CheckOutcome? {
+    /// Returns when it has ended, at the latest with its container.
+    func waitForEnd() async {
         await withCheckedContinuation { continuation in
             let over = state.withLock { state in
                 if state.status == .ended { return true }
-                state.waiting = continuation
+                state.waiting.append(continuation)
                 return false
             }
             if over { continuation.resume() }
         }
+    }
+
+    /// What a health check brought, at its end. nil where the container ended first.
+    func checkOutcome() async -> MonitorMessage.CheckOutcome? {
+        await waitForEnd()
         return state.withLock { $0.check }
     }
 
-    /// The container's end is the end of all that runs in it.
+    /// What the container's end makes of it.
     func containerEnded() {
         if isRunning { ended(exitCode: 137) }
     }

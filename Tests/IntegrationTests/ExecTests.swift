@@ -90,8 +90,17 @@ struct ExecTests {
         try withContainer { daemon in
             let command = try daemon.spawn("exec", "box", "sh", "-c", "echo up; sleep 1000")
             try command.waitFor("up")
+            let created = try daemon.api("POST", "/containers/box/exec", body: #"{"Cmd":["sleep","1000"]}"#).json()
+            let id = try #require(created["Id"].string)
+            #expect(try daemon.api("POST", "/exec/\(id)/start", body: #"{"Detach":true}"#).status == 200)
             try daemon.must("kill", "box")
             #expect(try command.finish().status == 137)
+            // Whoever asks late is still told.
+            try daemon.must("wait", "box")
+            let exec = try daemon.api("GET", "/exec/\(id)/json").json()
+            #expect(exec["Running"].bool == false && exec["ExitCode"].int == 137)
+            try daemon.must("start", "box")
+            #expect(try daemon.api("GET", "/exec/\(id)/json").status == 404)
         }
     }
 

@@ -202,21 +202,32 @@ struct InspectionCommands {
         _ state: ContainerState, _ cgroup: ContainerCgroup, _ process: Int32, _ interval: Int32, _ memory: Int32,
         _ acknowledge: () -> Void
     ) throws(CgroupError) {
+        var known = cgroup.oomKillCount()
         while true {
             var sources = [
                 pollfd(fd: process, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: memory, events: Int16(POLLIN), revents: 0),
             ]
             let ready = poll(&sources, 2, interval)
-            if sources[0].revents != 0 { return }
-            if sources[1].revents != 0 {
-                acknowledge()
+            let ended = sources[0].revents != 0
+            let woken = sources[1].revents != 0
+            if woken { acknowledge() }
+            if (woken || ended) && Self.ranOut(cgroup, woken: woken, ended: ended, known: &known) {
                 print("{\"type\":\"oom\",\"id\":\(JSONText.quote(state.id))}")
-            } else if ready == 0 {
-                print(EventDocument.stats(state.id, try cgroup.statistics()))
             }
+            if ready == 0 { print(EventDocument.stats(state.id, try cgroup.statistics())) }
             fflush(nil)
+            if ended { return }
         }
+    }
+
+    /// Whether memory ran out. v1 wakes the watch before it kills, and when the group goes; v2 for other things as well,
+    /// and late, so that there the count decides.
+    private static func ranOut(_ cgroup: ContainerCgroup, woken: Bool, ended: Bool, known: inout UInt64) -> Bool {
+        let before = known
+        known = max(known, cgroup.oomKillCount())
+        if known > before { return woken || cgroup.layout.placements[.memory]?.version != .v1 }
+        return woken && !ended && cgroup.layout.placements[.memory]?.version == .v1
     }
 }
 
