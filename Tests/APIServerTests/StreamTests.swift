@@ -338,8 +338,6 @@ import Testing
                                 ProgressMessage(
                                     status: "Downloading", id: "a", detail: .init(current: Int64(step), total: 999)))
                         }
-                        // Let the first lines go out, so that the status is settled.
-                        try await Task.sleep(for: .milliseconds(50))
                         throw Failure(.internalServerError, "the blob is corrupt")
                     }
                 }

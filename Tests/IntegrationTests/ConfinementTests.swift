@@ -13,7 +13,7 @@ struct ConfinementTests {
     private func monitor(of name: String, _ daemon: TestDaemon) throws -> Int64 {
         let first = try #require(try daemon.inspect(name)["State"]["Pid"].int)
         let monitor = try #require(Int64(try status(first, "PPid")))
-        #expect(try eventually(seconds: 10) { try status(monitor, "Seccomp") == "2" })
+        #expect(try eventually { try status(monitor, "Seccomp") == "2" })
         return monitor
     }
 
@@ -27,8 +27,8 @@ struct ConfinementTests {
             #expect(try status(monitor, "CapBnd") == "0000000000000000")
             #expect(try status(monitor, "NoNewPrivs") == "1")
             let reaper = try #require(try daemon.inspect("box")["State"]["Pid"].int)
-            #expect(try eventually(seconds: 10) { try status(reaper, "NoNewPrivs") == "1" })
-            #expect(try eventually(seconds: 10) { try status(reaper, "Seccomp_filters") == "2" })
+            #expect(try eventually { try status(reaper, "NoNewPrivs") == "1" })
+            #expect(try eventually { try status(reaper, "Seccomp_filters") == "2" })
             #expect(try status(reaper, "CapPrm") == "0000000000000020")
             #expect(try status(reaper, "CapBnd") == "0000000000000000")
             let own = try daemon.must(
@@ -66,7 +66,7 @@ struct ConfinementTests {
             #expect(exists(log) && exists(log + ".1") && exists(log + ".2") && !exists(log + ".3"))
             #expect(try daemon.must("logs", "--tail", "1", "loud") == "line 2999")
             try daemon.must("kill", "-s", "USR1", "box")
-            #expect(try eventually(seconds: 10) { try daemon.must("logs", "box").contains("caught") })
+            #expect(try eventually { try daemon.must("logs", "box").contains("caught") })
             try writeFile(daemon.directory + "/file", "content\n")
             try daemon.must("cp", daemon.directory + "/file", "box:/file")
             #expect(try daemon.must("exec", "box", "cat", "/file") == "content")
@@ -78,7 +78,7 @@ struct ConfinementTests {
             #expect(try daemon.cli("exec", "box", "/nothing").status == 127)
             #expect(try daemon.cli("exec", "-u", "1000", "box", "sh", "-c", "exit 7").status == 7)
             #expect(try daemon.cli("exec", "-d", "box", "touch", "/done").status == 0)
-            #expect(try eventually(seconds: 10) { try daemon.cli("exec", "box", "test", "-e", "/done").status == 0 })
+            #expect(try eventually { try daemon.cli("exec", "box", "test", "-e", "/done").status == 0 })
             _ = try daemon.state(of: "box") { $0["Health"]["Status"].string == "healthy" }
             // The first process may become another user and is stopped all the same.
             try daemon.must("run", "-d", "--name", "user", "-u", "1000:1000", "busybox", "sleep", "1000")

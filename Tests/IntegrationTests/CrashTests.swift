@@ -58,7 +58,7 @@ struct CrashTests {
         let watcher = try Command(injector, flags, environment: [:])
         try watcher.waitFor("ready")
         let client = try daemon.spawn(command(operation))
-        let outcome = try client.finish(seconds: 60)
+        let outcome = try client.finish()
         // A container that was started goes on doing things: the count is of what happened until the answer.
         watcher.signal(SIGTERM)
         let report = try watcher.finish().lines.last ?? ""

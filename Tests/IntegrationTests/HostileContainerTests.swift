@@ -140,8 +140,8 @@ struct HostileContainerTests {
             #expect(growth < 100 << 10, "the daemon grew by \(growth) KiB")
             silent.removeAll()
             try daemon.must("rm", "-f", "box")
-            #expect(try eventually(seconds: 20) { try count("fd") <= descriptors + 4 }, "descriptors are left open")
-            #expect(try eventually(seconds: 20) { try count("task") <= threads + 8 }, "threads are left")
+            #expect(try eventually { try count("fd") <= descriptors + 4 }, "descriptors are left open")
+            #expect(try eventually { try count("task") <= threads + 8 }, "threads are left")
         }
     }
 
@@ -162,7 +162,7 @@ struct HostileContainerTests {
             try daemon.must("rm", "full")
             let inodes = try daemon.cli(
                 "run", "--name", "inodes", "busybox", "sh", "-c",
-                "n=0; while : >/f$n; do n=$((n + 1)); done; echo $n; exit 3", seconds: 60)
+                "n=0; while : >/f$n; do n=$((n + 1)); done; echo $n; exit 3")
             #expect(inodes.status != 0 && inodes.error.contains("No space left on device"), "\(inodes)")
             #expect(try daemon.must("exec", "neighbour", "echo", "fine") == "fine")
             try daemon.must("rm", "inodes")
@@ -181,7 +181,7 @@ struct HostileContainerTests {
             let id = try #require(try daemon.inspect("flood")["Id"].string)
             let folder = "\(daemon.dataRoot)/containers/\(id)"
             #expect(
-                try eventually(seconds: 60) {
+                try eventually(seconds: 3 * patience) {
                     try daemon.must("exec", "flood", "sh", "-c", "pidof head || echo ended") == "ended"
                 })
             let size = try host("sh", "-c", "cat \(folder)/logs/* | wc -c").intValue

@@ -136,7 +136,7 @@ struct LifeCycleTests {
         try withDaemon { daemon in
             let commands = try (0..<30).map { try daemon.spawn("run", "--rm", "busybox", "echo", "\($0)") }
             for (index, command) in commands.enumerated() {
-                let outcome = try command.finish(seconds: 60)
+                let outcome = try command.finish()
                 #expect(outcome.status == 0, "\(outcome.error)")
                 #expect(outcome.line == "\(index)")
             }

@@ -67,7 +67,7 @@ struct LimitTests {
             try daemon.must(
                 "run", "-d", "--name", "box", "--cpus", "0.05", "--cpuset-cpus", "0", "busybox", "sh", "-c",
                 "while :; do :; done")
-            let throttled = try eventually(seconds: 30) {
+            let throttled = try eventually {
                 let stats = try daemon.api("GET", "/containers/box/stats?stream=0&one-shot=1").json()["cpu_stats"]
                 return (stats["throttling_data"]["throttled_periods"].int ?? 0) > 0
                     && (stats["throttling_data"]["throttled_time"].int ?? 0) > 0

@@ -43,7 +43,7 @@ struct NetworkPortTests {
                     let host = Router.hostAddresses[there]
                     #expect(try daemons[here].fetch(from: "client", host, 8080) == "web")
                     #expect(try daemons[here].fetch(host, 8080) == "web")
-                    #expect(try daemons[here].fetch(from: "client", host, 80) == nil)
+                    #expect(try daemons[here].fetch(from: "client", host, 80, within: 3) == nil)
                     // Over there they come from this host's address, which is kept.
                     #expect(try daemons[there].cli("logs", "web").error.contains("\(Router.hostAddresses[here])]:"))
                 }

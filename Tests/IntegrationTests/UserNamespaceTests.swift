@@ -47,7 +47,7 @@ struct UserNamespaceTests {
                     "run", "--rm", "--userns", "auto", "-u", "7:8", "--group-add", "9", "-v", "/data", "busybox", "sh",
                     "-c", "id -G; umask; echo x >/dev/stdout; grep Groups /proc/self/status")
                     == "8 9\n0022\nx\nGroups:\t8 9 ")
-            #expect(try eventually(seconds: 10) { try daemon.must("logs", "box") == "out\nagain" })
+            #expect(try eventually { try daemon.must("logs", "box") == "out\nagain" })
             let terminal = try daemon.spawn(
                 "exec", "-it", "box", "sh", "-c", "tty; stat -c %u $(tty)", standard: .terminal)
             #expect(try terminal.finish().output.contains("/dev/pts/0\r\n0"))
@@ -151,7 +151,7 @@ struct UserNamespaceTests {
                 "cd /tmp; echo web >index.html; exec httpd -f -p 80")
             try daemon.must(
                 "run", "-d", "--name", "client", "--userns", "auto", "--network", "net", "busybox", "sleep", "1000")
-            #expect(try eventually(seconds: 20) { try daemon.fetch(from: "client", "web") == "web" })
+            #expect(try eventually { try daemon.fetch(from: "client", "web") == "web" })
             #expect(try daemon.pings("client", "web"))
             #expect(try daemon.fetch("127.0.0.1", 8080) == "web")
             #expect(try daemon.must("exec", "web", "cat", "/proc/sys/net/ipv4/ip_forward") == "1")

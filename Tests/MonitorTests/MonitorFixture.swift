@@ -431,6 +431,6 @@ struct Frames {
 
 /// A test that waits for something that never comes fails instead of hanging.
 private func setTimeout(_ descriptor: Int32) {
-    var limit = timeval(tv_sec: 60, tv_usec: 0)
+    var limit = timeval(tv_sec: 600, tv_usec: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
 }

@@ -55,7 +55,7 @@ struct NetworkNamespaceTests {
     /// What the zygote has open once it is back from making the namespace that it keeps ready.
     private func state(_ zygote: TestZygote) throws -> State {
         let folder = "/proc/\(zygote.pid)/fd"
-        let deadline = DispatchTime.now().uptimeNanoseconds + 10_000_000_000
+        let deadline = DispatchTime.now().uptimeNanoseconds + 60_000_000_000
         while DispatchTime.now().uptimeNanoseconds < deadline {
             let links = try FileManager.default.contentsOfDirectory(atPath: folder).compactMap {
                 try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")
@@ -114,7 +114,7 @@ struct NetworkNamespaceTests {
     /// Sends back what comes to one of the daemon's sockets.
     private func answer(_ server: Int32, isStream: Bool) throws {
         var ready = pollfd(fd: server, events: Int16(POLLIN), revents: 0)
-        try #require(poll(&ready, 1, 20_000) == 1)
+        try #require(poll(&ready, 1, 60_000) == 1)
         let descriptor = isStream ? try checked("accept") { accept(server, nil, nil) } : dup(server)
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: 64)
@@ -135,7 +135,7 @@ struct NetworkNamespaceTests {
         let descriptor = try checked("socket") {
             Glibc.socket(AF_INET, Int32(type.rawValue | SOCK_CLOEXEC.rawValue), 0)
         }
-        var limit = timeval(tv_sec: 20, tv_usec: 0)
+        var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         return descriptor
     }

@@ -148,7 +148,7 @@ final class LoopbackSocket: Sendable {
 
     /// So that a test whose answer never comes fails instead of hanging.
     private static func limitWaiting(_ descriptor: Int32) {
-        var limit = timeval(tv_sec: 20, tv_usec: 0)
+        var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
@@ -256,12 +256,14 @@ final class FakeServer: Sendable {
     /// - Parameter behaviour: gives the messages with which a query is answered, none for silence.
     init(_ address: String = "127.0.0.1", port: UInt16 = 0, answering behaviour: @escaping Behaviour) throws {
         var pair: (LoopbackSocket, LoopbackSocket)?
-        // A port that is free for UDP may be taken for TCP.
-        for _ in 0..<50 where pair == nil {
-            let datagrams = try LoopbackSocket(address, port: port)
-            if let listener = try? LoopbackSocket(address, port: datagrams.port, stream: true) {
-                pair = (datagrams, listener)
-            }
+        // A port that is free for UDP may be taken for TCP, and one that is asked for be somebody's for a moment, since the
+        // kernel hands the same ports out to everybody on this machine.
+        _ = eventually {
+            guard let datagrams = try? LoopbackSocket(address, port: port),
+                let listener = try? LoopbackSocket(address, port: datagrams.port, stream: true)
+            else { return false }
+            pair = (datagrams, listener)
+            return true
         }
         guard let pair else { throw SystemError.current("bind") }
         (datagrams, listener) = pair
@@ -354,9 +356,9 @@ func startThread(_ body: @escaping @Sendable () -> Void) {
     pthread_detach(thread)
 }
 
-/// Asks again and again, for what has no event to wait on; false after 20 s.
+/// Asks again and again, for what has no event to wait on; false after a minute.
 func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
-    for _ in 0..<4000 {
+    for _ in 0..<12_000 {
         if try condition() { return true }
         usleep(5000)
     }

@@ -31,7 +31,7 @@ struct FirewallWatchTests {
         /// Waits for one more report.
         func next() throws {
             var polled = pollfd(fd: ends.read, events: Int16(POLLIN), revents: 0)
-            guard poll(&polled, 1, 10_000) == 1 else { throw CommandFailed(description: "nothing was reported") }
+            guard poll(&polled, 1, 60_000) == 1 else { throw CommandFailed(description: "nothing was reported") }
             var byte = UInt8(0)
             read(ends.read, &byte, 1)
         }

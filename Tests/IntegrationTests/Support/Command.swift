@@ -1,6 +1,9 @@
 import CTestSupport
 import Glibc
 
+/// Seconds that something which must come may take: a guard against hanging, never waited out by a test that passes.
+let patience = 60.0
+
 /// How a command ended and what it printed.
 struct Outcome: Sendable {
     /// The exit code, or 128 plus the signal's number.
@@ -36,8 +39,12 @@ final class Command {
     private var collected: [[UInt8]] = [[], []]
     private var status: Int32?
 
+    /// Input for a program that has ended is that test's failure, not the end of all tests.
+    private static let writesToNobodyFail: Void = { Glibc.signal(SIGPIPE, SIG_IGN) }()
+
     /// Starts `path`; nothing but the three standard descriptors is inherited.
     init(_ path: String, _ arguments: [String], environment: [String: String], standard: Standard = .closed) throws {
+        _ = Self.writesToNobodyFail
         name = ([path.split(separator: "/").last.map(String.init) ?? path] + arguments).joined(separator: " ")
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -145,13 +152,13 @@ final class Command {
 
     /// Reads until standard output holds `text`; throws when it ends or the time is over first.
     @discardableResult
-    func waitFor(_ text: String, seconds: Double = 20) throws -> String {
+    func waitFor(_ text: String, seconds: Double = patience) throws -> String {
         try wait(seconds: seconds, what: "'\(text)' in its output") { output.contains(text) }
         return output
     }
 
     /// Reads until standard error holds `text`.
-    func waitForError(_ text: String, seconds: Double = 20) throws {
+    func waitForError(_ text: String, seconds: Double = patience) throws {
         try wait(seconds: seconds, what: "'\(text)' on standard error") { error.contains(text) }
     }
 
@@ -190,7 +197,7 @@ final class Command {
 
     /// Waits for its end, reading all it prints. Past the time it is killed, and that is an error.
     @discardableResult
-    func finish(seconds: Double = 30) throws -> Outcome {
+    func finish(seconds: Double = 3 * patience) throws -> Outcome {
         let deadline = Clock.now + Int64(seconds * 1e9)
         while outputs.contains(where: { $0 >= 0 }) {
             guard pump(until: deadline) else { throw timedOut(seconds) }
@@ -232,7 +239,7 @@ enum Clock {
 
 /// Asks again and again, for what has no event to wait on from outside (a cgroup that goes, a file that appears).
 /// Ends as soon as `condition` holds; false after `seconds`.
-func eventually(seconds: Double = 10, _ condition: () throws -> Bool) rethrows -> Bool {
+func eventually(seconds: Double = patience, _ condition: () throws -> Bool) rethrows -> Bool {
     let deadline = Clock.now + Int64(seconds * 1e9)
     while true {
         if try condition() { return true }

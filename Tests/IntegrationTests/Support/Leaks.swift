@@ -6,7 +6,7 @@ enum Leaks {
     static func ofContainers(_ daemon: TestDaemon) -> [String] {
         var found: [String] = []
         // The answer to a removal may come before directories are deleted in the background.
-        let gone = eventually(seconds: 10) {
+        let gone = eventually {
             found = names(daemon.execRoot + "/containers").map { "run directory of \($0)" }
             found += names(daemon.dataRoot + "/containers").map { "data directory of \($0)" }
             found += mounts(under: daemon.directory).map { "mount \($0)" }

@@ -65,7 +65,7 @@ final class TestDaemon {
 
     func start() throws {
         try launch()
-        guard try eventually(seconds: 20, { try answersOrDied() }) else {
+        guard try eventually({ try answersOrDied() }) else {
             throw CommandFailure(description: "the daemon doesn't answer on \(socket):\n\(logText)")
         }
     }
@@ -104,7 +104,7 @@ final class TestDaemon {
 
     /// Runs a tool of the host's in the daemon's network namespace, which is what containers see of a host.
     @discardableResult
-    func inside(_ words: String..., seconds: Double = 30) throws -> Outcome {
+    func inside(_ words: String..., seconds: Double = patience) throws -> Outcome {
         try Command(
             "/usr/bin/nsenter", ["--net=" + network, "--"] + words,
             environment: ["PATH": environment["PATH"]!, "LC_ALL": "C"]
@@ -128,7 +128,7 @@ final class TestDaemon {
     }
 
     /// SIGTERM, and waits for the end; false when that took longer than `seconds`.
-    func stop(seconds: Double = 20) -> Bool {
+    func stop(seconds: Double = patience) -> Bool {
         guard pid > 0 else { return true }
         Glibc.kill(pid, SIGTERM)
         return eventually(seconds: seconds) { hasEnded }
@@ -140,18 +140,19 @@ final class TestDaemon {
 
     /// Runs our CLI to its end.
     @discardableResult
-    func cli(_ arguments: String..., seconds: Double = 60) throws -> Outcome {
+    func cli(_ arguments: String..., seconds: Double = 3 * patience) throws -> Outcome {
         try spawn(arguments).finish(seconds: seconds)
     }
 
     @discardableResult
-    func cli(arguments: [String], seconds: Double = 60) throws -> Outcome {
+    func cli(arguments: [String], seconds: Double = 3 * patience) throws -> Outcome {
         try spawn(arguments).finish(seconds: seconds)
     }
 
     /// Runs our CLI, which must succeed; its standard output without the last newline.
     @discardableResult
-    func must(_ arguments: String..., seconds: Double = 60, at location: SourceLocation = #_sourceLocation) throws
+    func must(_ arguments: String..., seconds: Double = 3 * patience, at location: SourceLocation = #_sourceLocation)
+        throws
         -> String
     {
         let outcome = try spawn(arguments).finish(seconds: seconds)
@@ -180,7 +181,7 @@ final class TestDaemon {
     }
 
     /// One API request; `path` begins with a slash, and with a version where that matters.
-    func api(_ method: String, _ path: String, body: String? = nil, seconds: Double = 30) throws -> Answer {
+    func api(_ method: String, _ path: String, body: String? = nil, seconds: Double = patience) throws -> Answer {
         try request(method, path, socket: socket, body: body, seconds: seconds)
     }
 
@@ -192,7 +193,7 @@ final class TestDaemon {
     }
 
     /// Waits until a container's `State` satisfies `condition`.
-    func state(of name: String, seconds: Double = 20, until condition: (JSON) -> Bool) throws -> JSON {
+    func state(of name: String, seconds: Double = patience, until condition: (JSON) -> Bool) throws -> JSON {
         var last = JSON.null
         let reached = try eventually(seconds: seconds) {
             last = try inspect(name)["State"]
@@ -245,8 +246,12 @@ struct DetachedCommand {
         defer { posix_spawnattr_destroy(&attributes) }
         var none = sigset_t()
         sigemptyset(&none)
+        var all = sigset_t()
+        sigfillset(&all)
         posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK) | test_spawn_setsid)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setflags(
+            &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) | test_spawn_setsid)
         let argv: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
         let envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
@@ -319,7 +324,7 @@ func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
 /// Runs a tool of the host, which must succeed; its standard output without the last newline.
 @discardableResult
-func host(_ words: String..., seconds: Double = 60) throws -> String {
+func host(_ words: String..., seconds: Double = 3 * patience) throws -> String {
     let environment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"]
     let outcome = try Command(words[0], Array(words.dropFirst()), environment: environment).finish(seconds: seconds)
     guard outcome.status == 0 else {

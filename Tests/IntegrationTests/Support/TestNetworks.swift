@@ -28,7 +28,7 @@ final class Outside {
 
     /// Runs a tool of the host's out there.
     @discardableResult
-    func run(_ words: String..., seconds: Double = 30) throws -> Outcome {
+    func run(_ words: String..., seconds: Double = patience) throws -> Outcome {
         try Command(
             "/usr/bin/nsenter", ["--net=" + path, "--"] + words,
             environment: ["PATH": daemon.environment["PATH"]!, "LC_ALL": "C"]
@@ -37,7 +37,7 @@ final class Outside {
 
     /// What a web server answers; nil when nobody does.
     func fetch(_ address: String, _ port: Int) throws -> String? {
-        let outcome = try run("curl", "-s", "-g", "-m", "3", "http://\(address):\(port)/")
+        let outcome = try run("curl", "-s", "-g", "--connect-timeout", "3", "-m", "30", "http://\(address):\(port)/")
         return outcome.status == 0 ? outcome.line : nil
     }
 }
@@ -115,15 +115,17 @@ extension TestDaemon {
         try #require(outcome.status == 0, "run \(name): \(outcome.error)", sourceLocation: location)
     }
 
-    /// What a web server answers to a container; nil when nobody does.
-    func fetch(from container: String, _ host: String, _ port: Int = 80) throws -> String? {
-        let outcome = try cli("exec", container, "timeout", "3", "wget", "-q", "-O", "-", "http://\(host):\(port)/")
+    /// What a web server answers to a container; nil when nobody does in that many seconds, which a test that expects
+    /// nobody has to wait for.
+    func fetch(from container: String, _ host: String, _ port: Int = 80, within seconds: Int = 30) throws -> String? {
+        let outcome = try cli(
+            "exec", container, "timeout", "\(seconds)", "wget", "-q", "-O", "-", "http://\(host):\(port)/")
         return outcome.status == 0 ? outcome.line : nil
     }
 
     /// What a web server answers to the daemon's host; nil when nobody does.
     func fetch(_ host: String, _ port: Int) throws -> String? {
-        let outcome = try inside("curl", "-s", "-g", "-m", "3", "http://\(host):\(port)/")
+        let outcome = try inside("curl", "-s", "-g", "--connect-timeout", "3", "-m", "30", "http://\(host):\(port)/")
         return outcome.status == 0 ? outcome.line : nil
     }
 

@@ -60,16 +60,20 @@ final class UnixConnection {
     func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// What comes next, at most 64 KiB; empty at the end; nil when nothing came in time.
-    func receive(seconds: Double = 20) -> [UInt8]? {
+    func receive(seconds: Double = patience) -> [UInt8]? {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        guard poll(&entry, 1, Int32(seconds * 1000)) > 0 else { return nil }
+        while true {
+            let ready = poll(&entry, 1, Int32(seconds * 1000))
+            if ready > 0 { break }
+            if ready == 0 || errno != EINTR { return nil }
+        }
         var buffer = [UInt8](repeating: 0, count: 65536)
         let got = read(descriptor, &buffer, buffer.count)
         return got > 0 ? Array(buffer[..<got]) : []
     }
 
     /// Reads until `condition` holds for all that came, or the end.
-    func receive(seconds: Double = 20, until condition: ([UInt8]) -> Bool) throws -> [UInt8] {
+    func receive(seconds: Double = patience, until condition: ([UInt8]) -> Bool) throws -> [UInt8] {
         var all: [UInt8] = []
         let deadline = Clock.now + Int64(seconds * 1e9)
         while !condition(all) {
@@ -87,7 +91,7 @@ final class UnixConnection {
 /// One request on a connection of its own.
 func request(
     _ method: String, _ path: String, socket: String, body: String? = nil, headers: [String: String] = [:],
-    seconds: Double = 30
+    seconds: Double = patience
 ) throws -> Answer {
     let connection = try UnixConnection(socket)
     var head = "\(method) \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"

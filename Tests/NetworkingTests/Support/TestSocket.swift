@@ -11,7 +11,7 @@ final class TestSocket: Sendable {
 
     /// How long something that must come may take; it is a guard against hanging, and never waited out in a test that
     /// passes.
-    private static let patience = Int32(10_000)
+    private static let patience = Int32(60_000)
 
     static func listen(in namespace: NetworkNamespace, _ address: String, _ port: UInt16) throws -> TestSocket {
         try make(namespace, SOCK_STREAM, address, port) { socket, pointer, size in
