@@ -145,8 +145,16 @@ final class Container: Sendable {
 
     // MARK: Attachments made before the start
 
-    func addWaitingAttachment(_ attachment: WaitingAttachment) {
-        state.withLock { $0.waitingAttachments.append(attachment) }
+    /// Keeps an attachment for the next start.
+    ///
+    /// - Returns: false when a start is under way, which has taken those that waited for it, or has come to its end.
+    func addWaitingAttachment(_ attachment: WaitingAttachment) -> Bool {
+        state.withLock { state in
+            let lifecycle = state.record.status.lifecycle
+            if lifecycle.isStarting || lifecycle.isRunning && state.run != nil { return false }
+            state.waitingAttachments.append(attachment)
+            return true
+        }
     }
 
     func takeWaitingAttachments() -> [WaitingAttachment] {
@@ -169,6 +177,15 @@ final class Container: Sendable {
 
     /// Forgets those of the last run.
     func removeExecs() { state.withLock { $0.execs = [:] } }
+
+    /// Forgets all that have ended but the last ones, whose clients may still ask how they did.
+    func forgetExecs(but count: Int) {
+        state.withLock { state in
+            let ended = state.execs.values.filter { $0.status == .ended }
+            guard ended.count > count else { return }
+            for exec in ended.sorted(by: { $0.endedAt < $1.endedAt }).dropLast(count) { state.execs[exec.id] = nil }
+        }
+    }
 
     // MARK: Automatic restart
 

@@ -25,8 +25,7 @@ extension Engine {
             for text in command + (request.env ?? []) + [request.workingDir, request.user] where text.utf8.contains(0) {
                 throw EngineError.invalid("invalid exec configuration: there is a NUL byte in it")
             }
-            let ended = container.execs.values.filter { $0.status == .ended }
-            for exec in ended.dropFirst(Engine.rememberedExecs) { container.removeExec(exec.id) }
+            container.forgetExecs(but: Engine.rememberedExecs)
             guard container.execs.count < Engine.maximumExecs else {
                 throw EngineError.conflict(
                     "container \(record.id) has \(Engine.maximumExecs) execs that were not started or have not ended")
@@ -70,31 +69,49 @@ extension Engine {
             guard exec.begin() else {
                 throw EngineError.conflict("exec command \(id) has already run or is running")
             }
-            let request = try self.monitorExec(container.record, exec, detach: detach, size: size)
-            var own: OwnedDescriptor?
-            let sequence: UInt64
-            if detach {
-                sequence = try run.monitor.send(.exec(request))
-            } else {
-                let (mine, other) = try StreamPair.make()
-                own = mine
-                sequence = try run.monitor.send(.exec(request), descriptor: other.raw)
-                withExtendedLifetime(other) {}
-            }
-            self.post(container.record, "exec_start: " + exec.commandLine, extra: ["execID": exec.id])
-            let reply = try await run.monitor.reply(to: sequence)
-            switch reply.body {
-            case .started(let pid, _): exec.started(pid: pid)
-            case .failed(let failure):
-                exec.ended(exitCode: failure.stage == "exec" && failure.errno == ENOENT ? 127 : 126)
-                throw EngineError(failure)
-            default: throw EngineError.internal("the container's monitor gave an answer that makes no sense")
+            let own: OwnedDescriptor?
+            do {
+                let request = try self.monitorExec(container.record, exec, detach: detach, size: size)
+                own = try await self.start(exec, request, detach: detach, in: container, run.monitor)
+            } catch {
+                let failure = error as? StartFailure
+                // It may have ended with its container instead.
+                if exec.isRunning {
+                    exec.ended(exitCode: failure?.stage == "exec" && failure?.errno == ENOENT ? 127 : 126)
+                }
+                throw failure.map(EngineError.init) ?? error
             }
             if detach { return nil }
             return Attachment(descriptor: own, isTerminal: exec.request.tty) {
                 self.post(container.record, "exec_detach", extra: ["execID": exec.id])
             }
         }
+    }
+
+    /// Has the monitor start it.
+    ///
+    /// - Returns: this side of its streams, nil when `detach`.
+    private func start(
+        _ exec: ExecSession, _ request: MonitorRequest.Exec, detach: Bool, in container: Container,
+        _ monitor: MonitorClient
+    ) async throws -> OwnedDescriptor? {
+        var own: OwnedDescriptor?
+        let sequence: UInt64
+        if detach {
+            sequence = try monitor.send(.exec(request))
+        } else {
+            let (mine, other) = try StreamPair.make()
+            own = mine
+            sequence = try monitor.send(.exec(request), descriptor: other.raw)
+            withExtendedLifetime(other) {}
+        }
+        post(container.record, "exec_start: " + exec.commandLine, extra: ["execID": exec.id])
+        switch try await monitor.reply(to: sequence).body {
+        case .started(let pid, _): exec.started(pid: pid)
+        case .failed(let failure): throw failure
+        default: throw EngineError.internal("the container's monitor gave an answer that makes no sense")
+        }
+        return own
     }
 
     func monitorExec(

@@ -105,8 +105,10 @@ extension Engine {
         let bundle = paths.bundle(container.id)
         if !rebooted, MonitorLock.isHeld(bundle) {
             do {
-                try await adopt(container, bundle)
-                return
+                if try await resume(container, bundle, adopt: { try self.adopt(container, $0) }) {
+                    checkHealth(container)
+                    return
+                }
             } catch {
                 log("the monitor of container \(container.id) lives but can't be reached: \(error)")
             }
@@ -124,8 +126,11 @@ extension Engine {
                 container.update { $0.status.lifecycle = .created(failure: nil) }
                 persistStatus(container)
             }
-        case .created where record != nil && record?.failure == nil:
-            recordEnd(container, record)
+        case .created, .exited, .restarting:
+            // A run that the last daemon started and did not live to write down.
+            if let record, record.failure == nil, record.startedAt != lifecycle.startedAt {
+                recordEnd(container, record)
+            }
         case .removing(let exit):
             container.update { $0.status.lifecycle = exit.map { .exited($0) } ?? .dead(nil) }
         default: break
@@ -158,26 +163,13 @@ extension Engine {
             extra: ["exitCode": String(exit.exitCode), "execDuration": String(duration)], time: exit.finishedAt)
     }
 
-    /// Takes up the conversation with a monitor that an earlier daemon started.
-    private func adopt(_ container: Container, _ bundle: String) async throws {
-        let client = monitorClient(try MonitorChannel.connect(bundle: bundle), of: container)
-        try supervise(container, client, monitor: nil)
-        let reply = try await client.request(.hello(version: MonitorProtocol.version))
-        guard case .hello(let status) = reply.body, status.id == container.id else {
-            client.disconnect()
-            throw EngineError.internal("it answers for another container")
-        }
-        guard status.state == .running else { return }
+    /// A container that runs, whatever is stored: what the last daemon did not live to write may be its start.
+    private func adopt(_ container: Container, _ status: MonitorMessage.Status) throws {
         let frozen = try thawUnlessPaused(container)
         container.update { record in
-            // An exit may have been told in the meantime.
-            switch record.status.lifecycle {
-            case .created, .starting, .running, .paused, .restarting:
-                let run = Lifecycle.Run(pid: status.pid, startedAt: status.startedAt)
-                record.status.lifecycle = frozen ? .paused(run) : .running(run)
-                record.status.hasBeenStarted = true
-            default: break
-            }
+            let run = Lifecycle.Run(pid: status.pid, startedAt: status.startedAt)
+            record.status.lifecycle = frozen ? .paused(run) : .running(run)
+            record.status.hasBeenStarted = true
         }
         for (id, pid) in status.execs {
             let exec = ExecSession(id: id, containerID: container.id, request: ExecCreateRequest())
@@ -186,7 +178,6 @@ extension Engine {
             container.add(exec)
         }
         persistStatus(container)
-        checkHealth(container)
     }
 
     /// Whether the container is paused. One that is frozen and was not paused by a user is in the middle of a commit that

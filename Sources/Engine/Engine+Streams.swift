@@ -14,11 +14,11 @@ extension Engine {
     private func attach(_ container: Container, _ options: AttachOptions) async throws -> Attachment {
         let record = container.record
         if record.lifecycle.isPaused {
-            throw EngineError.conflict("container \(id(record)) is paused, unpause the container before attach")
+            throw EngineError.conflict("container \(record.id) is paused, unpause the container before attach")
         }
         if record.lifecycle.isRestarting {
             throw EngineError.conflict(
-                "container \(id(record)) is restarting, wait until the container is running")
+                "container \(record.id) is restarting, wait until the container is running")
         }
         post(record, "attach")
         guard options.stream else {
@@ -29,11 +29,17 @@ extension Engine {
         // stdin that the container doesn't keep open is closed for this client too.
         let streams = MonitorRequest.Attach(
             stdin: options.stdin && record.config.openStdin, stdout: options.stdout, stderr: options.stderr)
-        guard let run = container.activeRun, record.lifecycle.run != nil else {
-            container.addWaitingAttachment(WaitingAttachment(streams: streams, descriptor: other))
-            return Attachment(descriptor: own, isTerminal: record.isTerminal) { self.post(container.record, "detach") }
+        var run = container.lifecycle.isRunning ? container.activeRun : nil
+        while run == nil {
+            if container.addWaitingAttachment(WaitingAttachment(streams: streams, descriptor: other)) {
+                return Attachment(descriptor: own, isTerminal: record.isTerminal) {
+                    self.post(container.record, "detach")
+                }
+            }
+            await container.queue.run {}
+            run = container.lifecycle.isRunning ? container.activeRun : nil
         }
-        let reply = try await run.monitor.request(.attach(streams), descriptor: other.raw)
+        let reply = try await run!.monitor.request(.attach(streams), descriptor: other.raw)
         withExtendedLifetime(other) {}
         var history: LogStream?
         if options.logs, case .attached(let position) = reply.body {
@@ -43,8 +49,6 @@ extension Engine {
             self.post(container.record, "detach")
         }
     }
-
-    private func id(_ record: ContainerRecord) -> String { record.id }
 
     private func replay(
         _ record: ContainerRecord, _ options: AttachOptions, until end: LogPosition?

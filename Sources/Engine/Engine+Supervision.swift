@@ -10,6 +10,17 @@ extension Engine {
     ///
     /// - Parameter monitor: its pid when it is this process's child, to be reaped; nil for an adopted one.
     func supervise(_ container: Container, _ client: MonitorClient, monitor: pid_t?) throws {
+        attend(container, client, monitor: monitor)
+        do {
+            try reader.add(client)
+        } catch {
+            client.close()
+            throw error
+        }
+    }
+
+    /// Deals with what the monitor says; somebody has to have added it to the reader.
+    private func attend(_ container: Container, _ client: MonitorClient, monitor: pid_t?) {
         let supervision = Task(executorPreference: workers) {
             var exit: ExitRecord?
             for await event in client.events {
@@ -30,12 +41,33 @@ extension Engine {
             container.endRun(of: client)
         }
         container.setActiveRun(ActiveRun(monitor: client, supervision: supervision))
+    }
+
+    /// Takes up the conversation with a monitor that an earlier daemon started.
+    ///
+    /// - Parameter adopt: is told where the container stands before anything that the monitor says later is looked at.
+    /// - Returns: false where it doesn't run: then the monitor has gone, and its record is there if there ever was one.
+    func resume(
+        _ container: Container, _ bundle: String, adopt: (MonitorMessage.Status) throws -> Void
+    ) async throws -> Bool {
+        let client = monitorClient(try MonitorChannel.connect(bundle: bundle), of: container)
+        try reader.add(client)
         do {
-            try reader.add(client)
+            let reply = try await client.request(.hello(version: MonitorProtocol.version))
+            guard case .hello(let status) = reply.body, status.id == container.id else {
+                throw EngineError.internal("it answers for another container")
+            }
+            guard status.state == .running else {
+                for await _ in client.events {}
+                return false
+            }
+            try adopt(status)
         } catch {
-            client.close()
+            client.disconnect()
             throw error
         }
+        attend(container, client, monitor: nil)
+        return true
     }
 
     func monitorClient(_ channel: consuming MonitorChannel, of container: Container) -> MonitorClient {

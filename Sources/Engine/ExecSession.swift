@@ -14,6 +14,7 @@ final class ExecSession: Sendable {
         var exitCode: Int32?
         var check: MonitorMessage.CheckOutcome?
         var waiting: [CheckedContinuation<Void, Never>] = []
+        var endedAt: Int64 = 0
     }
 
     enum Status: Sendable { case created, starting, running, ended }
@@ -36,6 +37,8 @@ final class ExecSession: Sendable {
     var isRunning: Bool { status == .running || status == .starting }
     var pid: Int32 { state.withLock { $0.pid } }
     var exitCode: Int32? { state.withLock { $0.exitCode } }
+    /// On the monotonic clock, 0 before its end.
+    var endedAt: Int64 { state.withLock { $0.endedAt } }
 
     /// Whether the caller is the one who starts it.
     func begin() -> Bool {
@@ -58,6 +61,7 @@ final class ExecSession: Sendable {
     func ended(exitCode: Int32, check: MonitorMessage.CheckOutcome? = nil) {
         let waiting = state.withLock { state in
             state.status = .ended
+            state.endedAt = Clock.monotonic()
             state.pid = 0
             state.exitCode = exitCode
             state.check = check

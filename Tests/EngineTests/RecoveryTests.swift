@@ -79,6 +79,61 @@ import Testing
         await engine.shutdown(stopContainers: false)
     }
 
+    @Test(arguments: [(Int64(5), Int32(7)), (10, 3)]) func aRunThatWasNotWrittenDownHasItsExitCode(
+        previousStart: Int64, code: Int32
+    ) async throws {
+        let host = Host()
+        var record = makeRecord()
+        record.status.lifecycle = .exited(.init(exitCode: 3, startedAt: previousStart, finishedAt: 11))
+        record.status.hasBeenStarted = true
+        let stored = record
+        try await host.prepare { engine in
+            try insert(engine, stored)
+            try writeExit(engine, stored.id, code: 7)
+        }
+        let engine = try await host.open()
+        #expect(try await engine.inspectContainer(stored.id, size: false).state?.exitCode == Int(code))
+        await engine.shutdown(stopContainers: false)
+    }
+
+    /// A monitor that says at once after its greeting that its container has ended.
+    @Test(arguments: [Lifecycle.created(failure: nil), .exited(.init(exitCode: 3, startedAt: 5, finishedAt: 6))])
+    func anEndRightBehindTheGreetingIsHeard(stored: Lifecycle) async throws {
+        let host = Host()
+        var record = makeRecord()
+        record.status.lifecycle = stored
+        let container = record
+        let exit = ExitRecord(exitCode: 7, signal: 0, oomKilled: false, startedAt: 10, finishedAt: 20)
+        try await host.prepare { engine in
+            try insert(engine, container)
+            let bundle = engine.paths.bundle(container.id)
+            try Files.makeDirectories(bundle, mode: 0o700)
+            let lock = open(bundle + "/" + MonitorProtocol.lockName, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+            try #require(flock(lock, LOCK_EX) == 0)
+            let listener = try MonitorListener(bundle: bundle)
+            let answers = Thread.detached(stackSize: 1 << 20) {
+                defer { close(lock) }
+                var entry = pollfd(fd: listener.rawDescriptor, events: Int16(POLLIN), revents: 0)
+                while poll(&entry, 1, -1) < 0 {}
+                guard let channel = try? listener.accept(),
+                    let hello = try? channel.receive(MonitorRequest.self).message
+                else { return }
+                let status = MonitorMessage.Status(
+                    version: MonitorProtocol.version, id: container.id, state: .running, pid: getpid(),
+                    userPid: getpid(),
+                    startedAt: 10, execs: [:])
+                try? channel.send(MonitorMessage(sequence: hello.sequence, body: .hello(status)))
+                try? channel.send(MonitorMessage(sequence: 0, body: .exited(exit)))
+            }
+            try #require(answers)
+        }
+        let engine = try await host.open()
+        let end = try await engine.waitContainer(container.id, condition: .notRunning).value()
+        #expect(end.statusCode == 7)
+        #expect(try await engine.inspectContainer(container.id, size: false).state?.exitCode == 7)
+        await engine.shutdown(stopContainers: false)
+    }
+
     @Test func anUnfinishedExitRecordIsNone() async throws {
         let host = Host()
         let record = running(makeRecord())

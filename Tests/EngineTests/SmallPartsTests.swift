@@ -260,6 +260,35 @@ import Testing
     }
 }
 
+@Suite struct ExecSessionTests {
+    private func exec(_ id: String) -> ExecSession {
+        ExecSession(id: id, containerID: "c", request: ExecCreateRequest())
+    }
+
+    @Test func theLastToEndAreRemembered() {
+        let container = Container(makeRecord())
+        let execs = (0..<100).map { exec("\($0)") }
+        for exec in execs { container.add(exec) }
+        for exec in execs.dropFirst(10) { exec.ended(exitCode: 0) }
+        container.forgetExecs(but: 64)
+        // Those that have not ended, and of the others the last.
+        #expect(Set(container.execs.keys) == Set((execs.prefix(10) + execs.suffix(64)).map(\.id)))
+    }
+
+    @Test func noAttachmentIsKeptForAStartThatIsOver() throws {
+        let container = Container(makeRecord())
+        func attach() throws -> Bool {
+            let end = try StreamPair.make().other
+            return container.addWaitingAttachment(
+                WaitingAttachment(streams: .init(stdin: false, stdout: true, stderr: true), descriptor: end))
+        }
+        #expect(try attach())
+        container.update { $0.status.lifecycle = .starting(since: 1) }
+        #expect(try !attach())
+        #expect(container.takeWaitingAttachments().count == 1)
+    }
+}
+
 @Suite struct LayerChangesTests {
     @Test func mountPointsAreNoChanges() {
         let changes = [
