@@ -7,7 +7,8 @@ import Testing
 struct HostileContainerTests {
     /// A file of the host's that no container may see, and that is also in the container at the same path.
     private final class Secret {
-        let name = "mycontainer-test-secret-\(getpid())"
+        // Of one test alone: they run at the same time.
+        let name = "mycontainer-test-secret-\(getpid())-\(UInt32.random(in: .min ... .max))"
         var path: String { "/var/tmp/" + name }
 
         init() throws { try writeFile(path, "of the host") }
