@@ -93,6 +93,13 @@ public struct JSONWriter {
         bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
+    /// `text` as a JSON string, for documents that are laid out by hand.
+    public static func quoted(_ text: String) -> String {
+        var writer = JSONWriter()
+        writer.quote(text)
+        return String(decoding: writer.bytes, as: UTF8.self)
+    }
+
     private mutating func quote(_ text: String) {
         var text = text
         text.withUTF8 { characters in

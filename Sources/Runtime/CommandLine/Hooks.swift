@@ -18,38 +18,35 @@ public struct HookContext: Sendable {
 
     /// The state document in JSON.
     func document(pid: pid_t, status: String) -> String {
-        let pairs = annotations.sorted { $0.key < $1.key }.map { "\(JSONText.quote($0)):\(JSONText.quote($1))" }
-        return "{\"ociVersion\":\(JSONText.quote(HookContext.ociVersion)),\"id\":\(JSONText.quote(id)),"
-            + "\"status\":\(JSONText.quote(status)),\"pid\":\(pid),\"bundle\":\(JSONText.quote(bundle)),"
-            + "\"annotations\":{\(pairs.joined(separator: ","))}}"
+        var json = JSONWriter()
+        write(to: &json, pid: pid, status: status)
+        return String(decoding: json.bytes, as: UTF8.self)
+    }
+
+    func write(to json: inout JSONWriter, pid: pid_t, status: String) {
+        json.object { json in
+            json.name("ociVersion")
+            json.string(HookContext.ociVersion)
+            json.name("id")
+            json.string(id)
+            json.name("status")
+            json.string(status)
+            json.name("pid")
+            json.integer(pid)
+            json.name("bundle")
+            json.string(bundle)
+            json.name("annotations")
+            json.object { json in
+                for (name, value) in annotations.sorted(by: { $0.key < $1.key }) {
+                    json.name(name)
+                    json.string(value)
+                }
+            }
+        }
     }
 
     /// The version of the runtime specification that this runtime follows.
     static let ociVersion = "1.2.1"
-}
-
-enum JSONText {
-    /// A JSON string literal (RFC 8259, section 7).
-    static func quote(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\n": result += "\\n"
-            case "\t": result += "\\t"
-            case "\r": result += "\\r"
-            default:
-                if scalar.value < 0x20 {
-                    let hex = String(scalar.value, radix: 16)
-                    result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-                } else {
-                    result.unicodeScalars.append(scalar)
-                }
-            }
-        }
-        return result + "\""
-    }
 }
 
 /// Runs hooks one after the other; each gets the state document on stdin (runtime-spec config.md, "POSIX-platform

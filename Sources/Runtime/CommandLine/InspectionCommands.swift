@@ -20,21 +20,21 @@ struct InspectionCommands {
         _ state: ContainerState, _ status: ContainerStatus, _ spec: RuntimeSpec
     ) throws(CommandError) -> String {
         var fields: [(String, String)] = [
-            ("ociVersion", JSONText.quote(HookContext.ociVersion)),
-            ("id", JSONText.quote(state.id)),
+            ("ociVersion", JSONWriter.quoted(HookContext.ociVersion)),
+            ("id", JSONWriter.quoted(state.id)),
             ("pid", String(status == .stopped ? 0 : state.pid)),
-            ("status", JSONText.quote(status.rawValue)),
-            ("bundle", JSONText.quote(state.bundle)),
-            ("rootfs", JSONText.quote(rootfs(state, spec))),
-            ("created", JSONText.quote(Clock.rfc3339(state.created))),
+            ("status", JSONWriter.quoted(status.rawValue)),
+            ("bundle", JSONWriter.quoted(state.bundle)),
+            ("rootfs", JSONWriter.quoted(rootfs(state, spec))),
+            ("created", JSONWriter.quoted(Clock.rfc3339(state.created))),
         ]
         if let annotations = spec.annotations, !annotations.isEmpty {
             let pairs = annotations.sorted { $0.key < $1.key }.map {
-                "    \(JSONText.quote($0)): \(JSONText.quote($1))"
+                "    \(JSONWriter.quoted($0)): \(JSONWriter.quoted($1))"
             }
             fields.append(("annotations", "{\n\(pairs.joined(separator: ",\n"))\n  }"))
         }
-        fields.append(("owner", JSONText.quote("")))
+        fields.append(("owner", JSONWriter.quoted("")))
         return "{\n" + fields.map { "  \"\($0)\": \($1)" }.joined(separator: ",\n") + "\n}"
     }
 
@@ -213,7 +213,7 @@ struct InspectionCommands {
             let woken = sources[1].revents != 0
             if woken { acknowledge() }
             if (woken || ended) && Self.ranOut(cgroup, woken: woken, ended: ended, known: &known) {
-                print("{\"type\":\"oom\",\"id\":\(JSONText.quote(state.id))}")
+                print("{\"type\":\"oom\",\"id\":\(JSONWriter.quoted(state.id))}")
             }
             if ready == 0 { print(EventDocument.stats(state.id, try cgroup.statistics())) }
             fflush(nil)
@@ -244,7 +244,7 @@ enum EventDocument {
             parts.append("\"cpu\":{\"usage\":\(usage),\"throttling\":\(throttling)}")
         }
         if let memory = statistics.memory {
-            let raw = memory.statistics.sorted { $0.key < $1.key }.map { "\(JSONText.quote($0.key)):\($0.value)" }
+            let raw = memory.statistics.sorted { $0.key < $1.key }.map { "\(JSONWriter.quoted($0.key)):\($0.value)" }
             let usage =
                 "{\"limit\":\(memory.limit ?? UInt64.max),\"usage\":\(memory.usage),\"max\":\(memory.peak ?? 0),"
                 + "\"failcnt\":\(memory.failures ?? 0)}"
@@ -259,12 +259,12 @@ enum EventDocument {
                 "\"blkio\":{\"ioServiceBytesRecursive\":[\(entries(io.serviceBytes))],"
                     + "\"ioServicedRecursive\":[\(entries(io.serviced))]}")
         }
-        return "{\"type\":\"stats\",\"id\":\(JSONText.quote(id)),\"data\":{\(parts.joined(separator: ","))}}"
+        return "{\"type\":\"stats\",\"id\":\(JSONWriter.quoted(id)),\"data\":{\(parts.joined(separator: ","))}}"
     }
 
     private static func entries(_ entries: [CgroupStatistics.IOEntry]) -> String {
         entries.map {
-            "{\"major\":\($0.major),\"minor\":\($0.minor),\"op\":\(JSONText.quote($0.operation)),\"value\":\($0.value)}"
+            "{\"major\":\($0.major),\"minor\":\($0.minor),\"op\":\(JSONWriter.quoted($0.operation)),\"value\":\($0.value)}"
         }.joined(separator: ",")
     }
 }

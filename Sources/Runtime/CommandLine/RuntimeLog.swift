@@ -1,5 +1,6 @@
 import Glibc
 import LinuxKernel
+import OCI
 
 /// Where the runtime's messages go: to the log that its caller named (`--log`, which containerd and podman read the
 /// reason of a failure from), and to stderr.
@@ -44,8 +45,8 @@ struct RuntimeLog: Sendable {
         let time = Clock.rfc3339()
         return switch format {
         case .json:
-            "{\"level\":\"\(level.rawValue)\",\"msg\":\(JSONText.quote(message)),\"time\":\"\(time)\"}\n"
-        case .text: "time=\"\(time)\" level=\(level.rawValue) msg=\(JSONText.quote(message))\n"
+            "{\"level\":\"\(level.rawValue)\",\"msg\":\(JSONWriter.quoted(message)),\"time\":\"\(time)\"}\n"
+        case .text: "time=\"\(time)\" level=\(level.rawValue) msg=\(JSONWriter.quoted(message))\n"
         }
     }
 }

@@ -41,9 +41,20 @@ final class SeccompAgent: SeccompSupervisor {
 
     /// What is sent beside the listener: the specification's container process state.
     private func document(pid: Int32) -> String {
-        "{\"ociVersion\":\"\(HookContext.ociVersion)\",\"fds\":[\"seccompFd\"],\"pid\":\(pid),"
-            + "\"metadata\":\(JSONText.quote(metadata)),"
-            + "\"state\":\(context.document(pid: pid, status: status))}"
+        var json = JSONWriter()
+        json.object { json in
+            json.name("ociVersion")
+            json.string(HookContext.ociVersion)
+            json.name("fds")
+            json.array(["seccompFd"]) { $1.string($0) }
+            json.name("pid")
+            json.integer(pid)
+            json.name("metadata")
+            json.string(metadata)
+            json.name("state")
+            context.write(to: &json, pid: pid, status: status)
+        }
+        return String(decoding: json.bytes, as: UTF8.self)
     }
 
     /// Who answers a policy's questions, where it asks any.
