@@ -116,6 +116,16 @@ extension Engine {
         if let label = security.label, !SELinux.isEnabled {
             warnings.append("SELinux is not enabled on this host: the label \(label) is not applied")
         }
+        if security.label != nil, SELinux.isEnabled {
+            for bind in host.binds ?? [] where bind.hasSuffix("z") || bind.hasSuffix("Z") {
+                guard let request = try? MountRequest.parse(bind: bind),
+                    request.mode.split(separator: ",").contains(where: { $0 == "z" || $0 == "Z" })
+                else { continue }
+                warnings.append(
+                    "files are not relabeled for SELinux: give those of \(request.source) a type that the container's "
+                        + "label may use, for example with chcon -R -t container_file_t")
+            }
+        }
         return warnings
     }
 

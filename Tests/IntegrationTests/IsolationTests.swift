@@ -90,6 +90,15 @@ struct IsolationTests {
             }
             let pid = try daemon.must("run", "--rm", "--pid", "host", "busybox", "readlink", "/proc/self/ns/pid")
             #expect(pid == (try host("readlink", "/proc/self/ns/pid")))
+            // The host need not have mounted its message queues anywhere.
+            let ipc = try daemon.must(
+                "run", "--rm", "--ipc", "host", "busybox", "sh", "-c",
+                "readlink /proc/self/ns/ipc; grep -o ' /dev/mqueue mqueue ' /proc/mounts")
+            let ours = try host("readlink", "/proc/self/ns/ipc")
+            #expect(ipc == ours + "\n /dev/mqueue mqueue ")
+            let mapped = try daemon.must(
+                "run", "--rm", "--ipc", "host", "--userns", "auto", "busybox", "readlink", "/proc/self/ns/ipc")
+            #expect(mapped == ours)
             #expect(try daemon.must("run", "--rm", "--uts", "host", "busybox", "hostname") == host("hostname"))
             #expect(try daemon.must("run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net") == "lo")
         }
@@ -179,6 +188,29 @@ struct IsolationTests {
             #expect(
                 try daemon.must("run", "--rm", "--oom-score-adj", "500", "busybox", "cat", "/proc/self/oom_score_adj")
                     == "500")
+        }
+    }
+
+    @Test("SELinux: without it :z and :Z are accepted and mean nothing; with it what isn't relabeled is said")
+    func relabeling() throws {
+        try withDaemon { daemon in
+            try host("mkdir", daemon.directory + "/shared")
+            for option in ["z", "ro,Z"] {
+                let outcome = try daemon.cli(
+                    "run", "--rm", "-v", "\(daemon.directory)/shared:/x:\(option)", "busybox", "ls", "/x")
+                #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome)")
+            }
+        }
+        let enabled = """
+            mount -t tmpfs none /mnt && mkdir /mnt/cgroup /mnt/selinux && mount --rbind /sys/fs/cgroup /mnt/cgroup &&
+            echo 0 >/mnt/selinux/enforce && mount --rbind /mnt /sys/fs
+            """
+        try withDaemon(preparation: enabled) { daemon in
+            let host = #"{"Binds":["/etc:/x:ro,z"],"SecurityOpt":["label=type:box_t"]}"#
+            let body = #"{"Image":"busybox","HostConfig":\#(host)}"#
+            let answer = try daemon.api("POST", "/containers/create?name=box", body: body)
+            #expect(answer.status == 201 && answer.text.contains("files are not relabeled for SELinux"), "\(answer)")
+            #expect(try daemon.inspect("box")["ProcessLabel"].string == "system_u:system_r:box_t:s0")
         }
     }
 

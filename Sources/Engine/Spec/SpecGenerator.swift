@@ -255,7 +255,9 @@ struct SpecGenerator {
                         destination: "/dev/shm", type: "bind", source: "/proc/\(pid)/root/dev/shm",
                         options: ["rbind", "rprivate"])
                 }
-            case "/dev/mqueue" where modes.ipc == .host:
+            case "/dev/mqueue" where modes.ipc == .host && userNamespace != .host:
+                // Elsewhere a mount of its own shows the host's queues, but that takes power over the host's IPC namespace.
+                guard Files.exists("/dev/mqueue") else { continue }
                 mount = RuntimeSpec.Mount(
                     destination: "/dev/mqueue", type: "bind", source: "/dev/mqueue", options: ["rbind", "rprivate"])
             case "/sys" where host.privileged, "/sys/fs/cgroup" where security.writableCgroups ?? host.privileged:
