@@ -73,6 +73,31 @@ struct StreamTests {
         #expect(try container.end().exitCode == 0)
     }
 
+    @Test func attachedClientsAreBounded() throws {
+        let container = try TestContainer(["sleep", "1000"])
+        try container.start()
+        func attach() throws -> (client: TestClient, reply: MonitorMessage.Body) {
+            let client = try TestClient()
+            let number = try container.request(
+                .attach(.init(stdin: false, stdout: true, stderr: true)), descriptor: client.giveAway())
+            client.closeGivenAway()
+            return (client, try container.reply(number))
+        }
+        var clients: [TestClient] = []
+        for _ in 0..<128 {
+            let (client, reply) = try attach()
+            if case .failed(let failure) = reply { throw Surprise(failure.message) }
+            clients.append(client)
+        }
+        guard case .failed(let failure) = try attach().reply else { throw Surprise("not refused") }
+        #expect(failure.message.contains("128 clients are attached to the container already"))
+        // Room again, once the monitor has seen that one has left.
+        clients.removeLast()
+        var refusals = 0
+        while refusals < 10_000, case .failed = try attach().reply { refusals += 1 }
+        #expect(refusals < 10_000)
+    }
+
     @Test func aClientThatGoesAwayHarmsNobody() throws {
         let container = try TestContainer(["sh", "-c", "cat > /dev/null; head -c 300000 /dev/zero; echo end"]) {
             $0.openStdin = true
