@@ -53,6 +53,10 @@ import Testing
     }
 
     @Test(arguments: [
+        (
+            "{{slice .Id 0 -2}}",
+            #"template: :1:2: executing "" at <slice .Id 0 -2>: error calling slice: index out of range"#
+        ),
         ("{{.Foo}}", #"template: :1:2: executing "" at <.Foo>: map has no entry for key "Foo""#),
         ("x\n {{.State.Foo}}", #"template: :2:9: executing "" at <.State.Foo>: map has no entry for key "Foo""#),
         ("{{.Nothing.X}}", #"template: :1:10: executing "" at <.Nothing.X>: nil pointer evaluating .X"#),

@@ -41,6 +41,7 @@ struct ConfigChangesTests {
         #expect(
             try apply("EXPOSE $PORTS 7000-7001/udp", to: environment).exposedPorts?.keys.sorted()
                 == ["443/tcp", "7000/udp", "7001/udp", "80/tcp"])
+        #expect(try apply("EXPOSE 1-65535 1-65535/udp").exposedPorts?.count == 131_070)
         #expect(
             try apply(#"VOLUME ["/a", "/b c"]"#, "VOLUME /d /e").volumes?.keys.sorted() == ["/a", "/b c", "/d", "/e"])
         #expect(try apply("USER 1:2").user == "1:2")

@@ -209,7 +209,7 @@ enum TemplateFunctions {
         let bounds = arguments.dropFirst().compactMap(\.integer)
         let low = Int(bounds.first ?? 0)
         let high = bounds.count > 1 ? Int(bounds[1]) : count
-        guard bounds.count < 3, bounds.count == arguments.count - 1, (0...high).contains(low), high <= count else {
+        guard bounds.count < 3, bounds.count == arguments.count - 1, low >= 0, low <= high, high <= count else {
             throw TemplateError("error calling slice: index out of range")
         }
         switch value {

@@ -55,12 +55,12 @@ enum ConfigChanges {
             case "ENV":
                 for (key, value) in try pairs(rest, instruction) { setVariable(key, value) }
             case "LABEL":
-                for (key, value) in try pairs(rest, instruction) { config.labels = setting(config.labels, key, value) }
+                for (key, value) in try pairs(rest, instruction) { State.set(key, value, in: &config.labels) }
             case "EXPOSE": try expose(rest)
             case "VOLUME":
                 let paths = try words(rest, instruction)
                 guard !paths.contains("") else { throw .invalid("VOLUME specified can not be an empty string") }
-                for path in paths { config.volumes = setting(config.volumes, path, .init()) }
+                for path in paths { State.set(path, .init(), in: &config.volumes) }
             case "USER": config.user = try one(rest, instruction)
             case "WORKDIR":
                 let path = try one(rest, instruction)
@@ -138,8 +138,10 @@ enum ConfigChanges {
             config.env = list
         }
 
-        private func setting<Value>(_ map: [String: Value]?, _ key: String, _ value: Value) -> [String: Value] {
-            (map ?? [:]).merging([key: value]) { $1 }
+        /// In place: `EXPOSE 1-65535` would copy the map 65535 times.
+        private static func set<Value>(_ key: String, _ value: Value, in map: inout [String: Value]?) {
+            if map == nil { map = [:] }
+            map?[key] = value
         }
 
         private mutating func expose(_ text: String) throws(EngineError) {
@@ -160,7 +162,7 @@ enum ConfigChanges {
                     throw .invalid("invalid containerPort: \(parts.first ?? "")")
                 }
                 for port in low...high {
-                    config.exposedPorts = setting(config.exposedPorts, "\(port)/\(protocolName)", .init())
+                    State.set("\(port)/\(protocolName)", .init(), in: &config.exposedPorts)
                 }
             }
         }
