@@ -25,6 +25,8 @@ public enum Zygote {
         warmUp()
         Confinement.prepare()
         var supplies = MonitorSupplies.made()
+        supplies.refill()
+        Memory.fillHoles()
         while true {
             do throws(ChannelError) {
                 // Whoever waits goes first; what is missing is made afterwards.
@@ -130,6 +132,8 @@ public enum Zygote {
         for body: MonitorMessage.Body in [
             .hello(status), .attached(.init(inode: 1, offset: 1)), .started(pid: 1, startedAt: 1), .exited(record),
         ] { roundTrip(MonitorMessage(sequence: 1, body: body)) }
+        roundTrip(ZygoteRequest.monitor(bundle: "/", ownNetwork: true))
+        roundTrip(ZygoteReply.started(pid: 1))
         try? exerciseStreams()
         Scratch.trim()
     }
