@@ -62,11 +62,11 @@ struct CreateSession {
     /// - Returns: the started process; its state and pid file are written.
     func launch(in store: borrowing ContainerStore, gate: StartGate?) throws(CommandError) -> StartedProcess {
         let made = try NewCgroup.make(options.cgroups, id: id, spec, options.log)
-        do throws(CommandError) {
-            try made.delegate(spec)
+        do throws(SystemError) {
+            try made.cgroup?.delegate(spec)
         } catch {
             made.undo()
-            throw error
+            throw CommandError("\(error)")
         }
         do throws(StartFailure) {
             let handle = if let cgroup = made.cgroup { try CgroupHandle(cgroup) } else { CgroupHandle() }

@@ -15,6 +15,7 @@ extension ContainerMonitor {
         do throws(StartFailure) {
             let cgroup = try makeCgroup(spec.linux?.resources)
             do throws(StartFailure) {
+                try at("cgroup", "cannot delegate the cgroup") { () throws(SystemError) in try cgroup.delegate(spec) }
                 try launch(spec, cgroup)
             } catch {
                 try? cgroup.kill()
