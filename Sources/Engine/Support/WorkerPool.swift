@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Synchronization
 
@@ -63,6 +64,8 @@ final class WorkerPool: TaskExecutor {
     private func work() {
         let executor = asUnownedTaskExecutor()
         while let job = nextJob() { job.runSynchronously(on: executor) }
+        // It has been quiet for a while: what a burst has left in every thread's heap goes back to the kernel.
+        clinux_malloc_trim()
     }
 
     /// Waits for a job; nil when this thread has lingered long enough.
