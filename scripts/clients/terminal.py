@@ -60,7 +60,7 @@ class Terminal:
         self.screen += more.decode(errors="replace")
         return bool(more)
 
-    def until(self, pattern, seconds=30):
+    def until(self, pattern, seconds=60):
         limit = time.monotonic() + seconds
         while not re.search(pattern, self.screen):
             if not self.read(max(0, limit - time.monotonic())):
@@ -71,7 +71,7 @@ class Terminal:
 
     def asked(self, question, pattern):
         """Types a question until the answer has come: a new size reaches the container a moment later."""
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 60
         while time.monotonic() < limit:
             self.type(question)
             try:
@@ -82,7 +82,7 @@ class Terminal:
 
     def end(self):
         """The exit code."""
-        while self.read(30):
+        while self.read(60):
             pass
         os.close(self.descriptor)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -149,7 +149,7 @@ class TerminalTest(unittest.TestCase):
                 our("rm", "-f", "box")
 
     def wait_for(self, name):
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 60
         while our("inspect", "-f", "{{.State.Running}}", name) != "true":
             self.assertLess(time.monotonic(), limit)
 

@@ -83,10 +83,10 @@ daemon_leftovers() {
     return 0
 }
 
-# The same, waiting up to five seconds for what is going.
+# The same, waiting up to 30 seconds for what is going.
 daemon_settled_leftovers() {
     local found
-    for _ in $(seq 50); do
+    for _ in $(seq 300); do
         found=$(daemon_leftovers)
         if [ -z "$found" ]; then return 0; fi
         sleep 0.1

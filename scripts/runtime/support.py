@@ -36,7 +36,7 @@ def read(path):
         return file.read()
 
 
-def eventually(condition, seconds=20):
+def eventually(condition, seconds=60):
     """Asks until `condition` is true; false when it was not by then."""
     deadline = time.monotonic() + seconds
     while not condition():

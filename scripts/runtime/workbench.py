@@ -70,7 +70,7 @@ class Receiver:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen(1)
-        self.listener.settimeout(20)
+        self.listener.settimeout(60)
         self.thread = threading.Thread(target=self._receive)
         self.thread.start()
 
@@ -80,7 +80,7 @@ class Receiver:
         except OSError:
             return
         with peer:
-            peer.settimeout(20)
+            peer.settimeout(60)
             found = array.array("i")
             self.payload, control, _, _ = peer.recvmsg(65536, socket.CMSG_LEN(4 * found.itemsize))
             for _, kind, data in control:

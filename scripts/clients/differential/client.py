@@ -78,17 +78,17 @@ class Client:
 
     def logged(self, id, text):
         """Until the container has printed the text."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while text not in self.ask("GET", "/containers/{name}/logs", id, {"stdout": 1, "stderr": 1}).body:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{id} did not print {text!r}")
             time.sleep(0.02)
 
     def eventually(self, condition, what):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not condition():
             if time.monotonic() > deadline:
-                raise RuntimeError(f"not within 30 s: {what}")
+                raise RuntimeError(f"not within 60 s: {what}")
             time.sleep(0.02)
 
     def events(self, step, filters=None):

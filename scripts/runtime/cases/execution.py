@@ -76,7 +76,7 @@ def exec_ignore_paused(t):
     process = subprocess.Popen(t.command("exec", "--ignore-paused", t.id, "echo", "late"), cwd=t.folder,
                                stdout=subprocess.PIPE, text=True)
     t.ok("resume", t.id)
-    assert process.communicate(timeout=20)[0] == "late\n"
+    assert process.communicate(timeout=60)[0] == "late\n"
 
 
 @case

@@ -395,7 +395,7 @@ def signals_go_to_the_container(t):
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     assert process.stdout.read() == "got\n"
-    assert process.wait(20) == 3
+    assert process.wait(60) == 3
 
 
 @case

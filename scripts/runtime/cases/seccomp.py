@@ -152,7 +152,7 @@ class Agent:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen(1)
-        self.listener.settimeout(20)
+        self.listener.settimeout(60)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
