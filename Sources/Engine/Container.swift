@@ -152,6 +152,8 @@ final class Container: Sendable {
         state.withLock { state in
             let lifecycle = state.record.status.lifecycle
             if lifecycle.isStarting || lifecycle.isRunning && state.run != nil { return false }
+            // Clients may come and go for as long as it isn't started.
+            state.waitingAttachments.removeAll { $0.hasLeft }
             state.waitingAttachments.append(attachment)
             return true
         }
@@ -226,6 +228,12 @@ struct ActiveRun: Sendable {
 struct WaitingAttachment: Sendable {
     let streams: MonitorRequest.Attach
     let descriptor: OwnedDescriptor
+
+    /// Whether the daemon's end is closed.
+    var hasLeft: Bool {
+        var end = pollfd(fd: descriptor.raw, events: 0, revents: 0)
+        return poll(&end, 1, 0) == 1 && end.revents & Int16(POLLHUP) != 0
+    }
 }
 
 /// One `wait` in progress.

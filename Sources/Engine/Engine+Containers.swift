@@ -80,7 +80,7 @@ extension Engine {
     private func sizes(_ record: ContainerRecord) -> (own: Int64, total: Int64) {
         let own = DiskUsageWalk.size(of: paths.container(record.id) + "/upper")
         let image = imageStore.image(digest(record.document.imageID))?.size ?? 0
-        return (own, own + image)
+        return (own, own.addingClamped(image))
     }
 
     /// Everything about one container.

@@ -18,9 +18,8 @@ extension Engine {
                 var summary = self.summary(image, filter: filter)
                 summary.containers = uses[summary.id] ?? 0
                 if sharedSize {
-                    summary.sharedSize = image.layers.reduce(0) {
-                        $0 + (owners[$1.chainID, default: 0] > 1 ? $1.size : 0)
-                    }
+                    summary.sharedSize = image.layers.filter { owners[$0.chainID, default: 0] > 1 }.map(\.size)
+                        .clampedSum()
                 }
                 return summary
             }

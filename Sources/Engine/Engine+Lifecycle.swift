@@ -118,7 +118,7 @@ extension Engine {
         }
     }
 
-    /// SIGKILL, by the monitor; if that doesn't answer, by the cgroup. A frozen container dies too.
+    /// SIGKILL, by the monitor; where that can't be asked, by the cgroup. A frozen container dies too.
     func kill(_ container: Container) async {
         let group = try? ContainerCgroup(layout: cgroups, path: cgroupParent.path(of: container.id))
         do {

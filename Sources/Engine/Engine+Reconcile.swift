@@ -202,7 +202,7 @@ extension Engine {
         }
         do {
             var keeping = alive
-            for name in (try? Files.list(paths.bundles)) ?? [] { keeping.insert(name) }
+            for name in try Files.list(paths.bundles) { keeping.insert(name) }
             let removed = try cgroupParent.removeStale(keeping: keeping)
             for name in removed { log("removed the stale cgroup of \(name)") }
         } catch {

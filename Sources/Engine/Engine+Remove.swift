@@ -1,6 +1,7 @@
 import EngineAPI
 import Glibc
 import LinuxKernel
+import OCI
 
 extension Engine {
     public func removeContainer(_ id: String, force: Bool, volumes: Bool) async throws {
@@ -125,7 +126,7 @@ extension Engine {
                     continue
                 }
                 report.containersDeleted?.append(record.id)
-                report.spaceReclaimed += UInt64(size)
+                report.spaceReclaimed = UInt64(Int64(clamping: report.spaceReclaimed).addingClamped(size))
             }
             self.post(
                 type: "container", action: "prune", id: "", attributes: ["reclaimed": String(report.spaceReclaimed)])

@@ -124,7 +124,7 @@ extension Engine {
             for image in self.imageStore.images() {
                 for layer in image.layers { layers[layer.chainID] = layer.size }
             }
-            usage.layersSize = layers.values.reduce(0, +)
+            usage.layersSize = layers.values.clampedSum()
             let now = Clock.wall()
             usage.containers = self.registry.all.map(\.record)
                 .sorted { ($0.document.created, $0.id) > ($1.document.created, $1.id) }

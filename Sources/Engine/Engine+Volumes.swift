@@ -74,7 +74,7 @@ extension Engine {
                 }
                 self.post(type: "volume", action: "destroy", id: volume.name, attributes: ["driver": "local"])
                 report.volumesDeleted?.append(volume.name)
-                report.spaceReclaimed += UInt64(size)
+                report.spaceReclaimed = UInt64(Int64(clamping: report.spaceReclaimed).addingClamped(size))
             }
             self.post(
                 type: "volume", action: "prune", id: "", attributes: ["reclaimed": String(report.spaceReclaimed)])

@@ -160,9 +160,9 @@ enum DiskUsageWalk {
                     let child = try? FileDescriptor(
                         name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: directory)
                 else { continue }
-                total += size(of: child.raw, seen: &seen, depth: depth + 1)
+                total = total.addingClamped(size(of: child.raw, seen: &seen, depth: depth + 1))
             } else if status.st_nlink == 1 || seen.insert(UInt64(status.st_ino)).inserted {
-                total += Int64(status.st_size)
+                total = total.addingClamped(Int64(status.st_size))
             }
         }
         return total

@@ -70,7 +70,8 @@ public enum Timestamp {
             nanoseconds = Int64(String(parts[1]) + String(repeating: "0", count: 9 - parts[1].utf8.count)) ?? 0
         }
         let (scaled, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        return overflow ? nil : scaled + nanoseconds
+        let (time, beyond) = scaled.addingReportingOverflow(nanoseconds)
+        return overflow || beyond ? nil : time
     }
 }
 

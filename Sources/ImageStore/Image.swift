@@ -31,7 +31,7 @@ public struct Image: Sendable {
     /// The chain ID of the topmost layer; nil when the image has none.
     public var chainID: Digest? { layers.last?.chainID }
     /// Sum of the layers' sizes, in bytes, shared ones included.
-    public var size: Int64 { layers.reduce(0) { $0 + $1.size } }
+    public var size: Int64 { layers.map(\.size).clampedSum() }
     /// When the image was made, in nanoseconds since 1970; 0 when it doesn't say.
     public var created: Int64 { config.created.flatMap(RFC3339.nanoseconds(_:)) ?? 0 }
 }

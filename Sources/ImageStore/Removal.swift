@@ -33,10 +33,10 @@ extension ImageStore {
                     guard matching(image), users(image.id).isEmpty else { continue }
                     let (records, freed) = try delete(image)
                     removed += records
-                    bytes += freed
+                    bytes = bytes.addingClamped(freed)
                 }
                 // Also what crashes and removed containers left.
-                bytes += try collectGarbage().reduce(0) { $0 + $1.size }
+                bytes = bytes.addingClamped(try collectGarbage().map(\.size).clampedSum())
                 return (removed, bytes)
             }
         }
@@ -98,7 +98,7 @@ extension ImageStore {
         let sizes = Dictionary(image.layers.map { ($0.blob.digest, $0.blob.size) }) { first, _ in first }
         let layers = try collectGarbage()
         records += layers.map { .deleted($0.chainID.description) }
-        let freedBlobs = Set(blobs).filter { !content.has($0) }.reduce(Int64(0)) { $0 + (sizes[$1] ?? 0) }
-        return (records, freedBlobs + layers.reduce(0) { $0 + $1.size })
+        let freedBlobs = Set(blobs).filter { !content.has($0) }.map { sizes[$0] ?? 0 }.clampedSum()
+        return (records, freedBlobs.addingClamped(layers.map(\.size).clampedSum()))
     }
 }

@@ -40,7 +40,9 @@ import Testing
         #expect(Timestamp.parseParameter("2023-11-14", now: now) == 1_699_920_000_000_000_000)
         #expect(Timestamp.parseParameter("2023-11-14T22:13", now: now) == 1_699_999_980_000_000_000)
         #expect(Timestamp.parseParameter("1m30s", now: now) == now - 90_000_000_000)
-        #expect(Timestamp.parseParameter("yesterday", now: now) == nil)
+        for text in ["yesterday", "9223372036.999999999", "9223372037", "-9223372037", "9300000000s"] {
+            #expect(Timestamp.parseParameter(text, now: now) == nil, "\(text)")
+        }
     }
 
     @Test func durations() {

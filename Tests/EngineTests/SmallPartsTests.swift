@@ -1,5 +1,6 @@
 import EngineAPI
 import Glibc
+import MonitorProtocol
 import Testing
 
 @testable import Engine
@@ -275,17 +276,21 @@ import Testing
         #expect(Set(container.execs.keys) == Set((execs.prefix(10) + execs.suffix(64)).map(\.id)))
     }
 
-    @Test func noAttachmentIsKeptForAStartThatIsOver() throws {
+    @Test func attachmentsAreKeptForTheNextStartAndTheirClients() throws {
         let container = Container(makeRecord())
-        func attach() throws -> Bool {
-            let end = try StreamPair.make().other
-            return container.addWaitingAttachment(
-                WaitingAttachment(streams: .init(stdin: false, stdout: true, stderr: true), descriptor: end))
+        /// The client's end, nil where it was not kept.
+        func attach() throws -> OwnedDescriptor? {
+            let (own, other) = try StreamPair.make()
+            let streams = MonitorRequest.Attach(stdin: false, stdout: true, stderr: true)
+            return container.addWaitingAttachment(WaitingAttachment(streams: streams, descriptor: other)) ? own : nil
         }
-        #expect(try attach())
+        let first = try attach()
+        for _ in 0..<10 { #expect(try attach() != nil) }
+        let last = try attach()
         container.update { $0.status.lifecycle = .starting(since: 1) }
-        #expect(try !attach())
-        #expect(container.takeWaitingAttachments().count == 1)
+        #expect(try attach() == nil)
+        #expect(container.takeWaitingAttachments().count == 2)
+        withExtendedLifetime((first, last)) {}
     }
 }
 

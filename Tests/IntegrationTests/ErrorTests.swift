@@ -122,6 +122,29 @@ struct ErrorTests {
         }
     }
 
+    @Test("Numbers that no sum can hold are refused or as much as there can be, and the daemon lives on")
+    func hugeNumbers() throws {
+        try withDaemon { daemon in
+            let most = Int64.max
+            for query in ["events?since=9223372036.999999999&until=1", "events?since=-\(most)&until=1"] {
+                #expect(try daemon.api("GET", "/" + query).status == 400)
+            }
+            for limits in [
+                #""Memory":\#(most)"#, #""Memory":\#(most),"MemorySwap":\#(most)"#, #""PidsLimit":\#(most)"#,
+                #""MemoryReservation":\#(most)"#, #""ShmSize":\#(most)"#, #""CpuShares":\#(most)"#,
+            ] {
+                let body = #"{"Image":"busybox","Cmd":["true"],"HostConfig":{\#(limits)}}"#
+                #expect(try [201, 400].contains(daemon.api("POST", "/containers/create?name=box", body: body).status))
+                _ = try daemon.api("POST", "/containers/box/start")
+                _ = try daemon.api("DELETE", "/containers/box?force=1")
+            }
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+            #expect(try daemon.api("GET", "/containers/box/logs?stdout=1&since=9223372036.999999999").status == 400)
+            #expect(try daemon.api("GET", "/containers/box/logs?stdout=1&tail=\(most)").status == 200)
+            #expect(try daemon.api("POST", "/containers/box/stop?t=\(most)").status == 204)
+        }
+    }
+
     @Test("A full disk during unpack is named, nothing is kept, and with room it works")
     func diskFull() throws {
         let folder = "/var/tmp/mycontainer-test-full-\(getpid())"

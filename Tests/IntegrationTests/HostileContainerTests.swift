@@ -225,6 +225,25 @@ struct HostileContainerTests {
         }
     }
 
+    @Test("Sparse files of as many bytes as there can be end no sum of sizes")
+    func sparseFiles() throws {
+        let folder = "/var/tmp/mycontainer-test-sparse-\(getpid())"
+        try host("mkdir", folder)
+        try host("mount", "-t", "tmpfs", "-o", "size=64m", "none", folder)
+        defer { _ = try? host("sh", "-c", "umount -l \(folder); rmdir \(folder)") }
+        try withDaemon(["--data-root", folder]) { daemon in
+            let script = "for f in /one /two /data/one /data/two; do truncate -s \(Int64.max) $f; done; stat -c %s /one"
+            let made = try daemon.must("run", "--name", "box", "-v", "data:/data", "busybox", "sh", "-c", script)
+            #expect(made == "\(Int64.max)")
+            let sizes = try daemon.api("GET", "/containers/json?all=1&size=1").json()[0]
+            #expect(sizes["SizeRw"].int == .max && sizes["SizeRootFs"].int == .max)
+            let usage = try daemon.api("GET", "/system/df").json()
+            #expect(usage["Volumes"][0]["UsageData"]["Size"].int == .max)
+            try daemon.must("container", "prune", "-f")
+            try daemon.must("volume", "prune", "-af")
+        }
+    }
+
     @Test("A flood of log lines is bounded by rotation, and its neighbour goes on")
     func logFlood() throws {
         try withDaemon { daemon in

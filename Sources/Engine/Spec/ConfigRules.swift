@@ -166,7 +166,7 @@ enum ConfigRules {
         if host.restartPolicy.name.isEmpty { host.restartPolicy.name = "no" }
         if host.runtime.isEmpty { host.runtime = runtimeName }
         if host.shmSize == 0 { host.shmSize = defaults.defaultShmSize }
-        if host.memory > 0 && host.memorySwap == 0 { host.memorySwap = host.memory * 2 }
+        if host.memory > 0 && host.memorySwap == 0 { host.memorySwap = host.memory.addingClamped(host.memory) }
         if host.logConfig.type.isEmpty {
             host.logConfig.type = defaults.defaultLogDriver
             if host.logConfig.config == nil { host.logConfig.config = defaults.defaultLogOptions }

@@ -162,7 +162,7 @@ final class LayerUnpacker {
             }
         }
         if entry.storedSize >= LayerUnpacker.earlyWritebackBytes { _ = clinux_start_writeback(raw, 0, 0) }
-        size += entry.size
+        size = size.addingClamped(entry.size)
         // Changing the owner clears set-user-ID bits and capabilities, so it comes first.
         if entry.uid != 0 || entry.gid != 0 {
             try checked("change owner of \(printable(entry.path))") { fchown(raw, entry.uid, entry.gid) }
