@@ -39,18 +39,18 @@ let package = Package(
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         // Libraries, lowest first; arrows point down only.
-        .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp", "CCap", "OCI"], swiftSettings: strict),
         .target(name: "OCI", swiftSettings: strict),
-        .target(name: "MonitorProtocol", dependencies: ["OCI", "LinuxKernel", "ContainerLog"], swiftSettings: strict),
+        .target(name: "LinuxKernel", dependencies: ["CLinux", "CSeccomp", "CCap", "OCI"], swiftSettings: strict),
         .target(name: "ContainerLog", dependencies: ["LinuxKernel", "OCI"], swiftSettings: strict),
+        .target(name: "MonitorProtocol", dependencies: ["OCI", "LinuxKernel", "ContainerLog"], swiftSettings: strict),
         .target(
             name: "Runtime", dependencies: ["LinuxKernel", "OCI", "MonitorProtocol", "ContainerLog"],
             swiftSettings: strict),
+        .target(name: "Database", dependencies: ["CSQLite"], swiftSettings: strict),
         .target(
             name: "ImageStore",
             dependencies: ["CLinux", "Database", "LinuxKernel", "OCI", "CZstd", "CISAL", "CCrypto"],
             swiftSettings: strict),
-        .target(name: "Database", dependencies: ["CSQLite"], swiftSettings: strict),
         .target(
             name: "Networking",
             dependencies: [

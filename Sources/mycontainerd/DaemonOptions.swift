@@ -2,7 +2,10 @@ import ArgumentParser
 import OCI
 
 /// The daemon's flags, named and meant as dockerd's are. What is not given here may stand in the configuration file.
-struct DaemonOptions: ParsableArguments {
+struct DaemonOptions: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mycontainerd", abstract: "The container engine's daemon: the Docker Engine API on a unix socket.")
+
     @Option(help: "Directory of images, volumes and container layers (default /var/lib/mycontainer)")
     var dataRoot: String?
 
