@@ -1,13 +1,18 @@
+import Foundation
 import Glibc
 import Testing
 
 @testable import APIServer
 
-@Suite struct ListeningSocketTests {
-    private func scratch() -> String {
+@Suite final class ListeningSocketTests {
+    private let scratch: String
+
+    init() throws {
         var template = Array("/tmp/mycontainer-socket-XXXXXX".utf8CString)
-        return String(cString: mkdtemp(&template))
+        scratch = String(cString: try #require(mkdtemp(&template)))
     }
+
+    deinit { try? FileManager.default.removeItem(atPath: scratch) }
 
     private func mode(_ path: String) -> mode_t {
         var status = stat()
@@ -15,14 +20,14 @@ import Testing
     }
 
     @Test func onlyOwnerAndGroupMayConnect() throws {
-        let path = scratch() + "/deeper/api.sock"
+        let path = scratch + "/deeper/api.sock"
         let socket = try ListeningSocket.bind(path, group: getgid())
         #expect(mode(path) == 0o660)
         close(socket.descriptor)
     }
 
     @Test func aStaleSocketIsReplacedAndALiveOneIsNot() throws {
-        let path = scratch() + "/api.sock"
+        let path = scratch + "/api.sock"
         let first = try ListeningSocket.bind(path, group: nil)
         let error = try #require(throws: ListeningSocket.Failure.self) { try ListeningSocket.bind(path, group: nil) }
         #expect(error.description.contains("another daemon answers"))
@@ -37,7 +42,7 @@ import Testing
     }
 
     @Test func pathsLongerThanASocketAddress() throws {
-        let directory = scratch() + "/" + String(repeating: "d", count: 120)
+        let directory = scratch + "/" + String(repeating: "d", count: 120)
         let path = directory + "/api.sock"
         let socket = try ListeningSocket.bind(path, group: nil)
         #expect(mode(path) == 0o660)
@@ -47,7 +52,7 @@ import Testing
     }
 
     @Test func otherFilesAreLeftAlone() throws {
-        let path = scratch() + "/file"
+        let path = scratch + "/file"
         close(open(path, O_CREAT | O_WRONLY, 0o600))
         let error = try #require(throws: ListeningSocket.Failure.self) { try ListeningSocket.bind(path, group: nil) }
         #expect(error.description.contains("is not a socket"))

@@ -1,4 +1,5 @@
 import Database
+import Foundation
 import Glibc
 import Testing
 
@@ -14,8 +15,7 @@ import Testing
         }
 
         deinit {
-            for name in ["state.db", "state.db-wal", "state.db-shm"] { unlink(directory + "/" + name) }
-            rmdir(directory)
+            try? FileManager.default.removeItem(atPath: directory)
         }
     }
 

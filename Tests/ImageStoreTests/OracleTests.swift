@@ -22,7 +22,9 @@ import Testing
         let image = try await fixture.pull("app", store)
         let archive = fixture.scratch.file("archive.tar")
         let policy = "--insecure-policy"
-        #expect(try run("skopeo", policy, "copy", "oci:\(layout.directory):latest", "\(kind):\(archive):other:1") == 0)
+        #expect(
+            try run(fence, "skopeo", policy, "copy", "oci:\(layout.directory):latest", "\(kind):\(archive):other:1")
+                == 0)
         let second = StoreFixture()
         let (other, _) = try await second.open()
         let file = try FileDescriptor(archive, O_RDONLY)
@@ -44,7 +46,7 @@ import Testing
         }
         for source in ["docker-archive:\(archive):app:latest", "oci-archive:\(archive):latest"] {
             let target = fixture.scratch.directory("copy-\(source.prefix(3))")
-            #expect(try run("skopeo", "--insecure-policy", "copy", source, "dir:\(target)") == 0)
+            #expect(try run(fence, "skopeo", "--insecure-policy", "copy", source, "dir:\(target)") == 0)
         }
     }
 
@@ -53,7 +55,8 @@ import Testing
         let target = fixture.registry + "/nested"
         mkdir(target, 0o755)
         #expect(
-            try run("skopeo", "--insecure-policy", "copy", "oci:\(layout.directory):latest", "oci:\(target)/repo:v1")
+            try run(
+                fence, "skopeo", "--insecure-policy", "copy", "oci:\(layout.directory):latest", "oci:\(target)/repo:v1")
                 == 0)
         let (store, _) = try await fixture.open()
         let image = try await fixture.pull("nested/repo:v1", store)
@@ -87,6 +90,6 @@ import Testing
         let (store, _) = try await fixture.open()
         let image = try await fixture.pull("app", store)
         let name = try #require(image.tags.first).description
-        #expect(try run("skopeo", "inspect", "oci:\(fixture.dataRoot)/content:\(name)") == 0)
+        #expect(try run(fence, "skopeo", "inspect", "oci:\(fixture.dataRoot)/content:\(name)") == 0)
     }
 }

@@ -79,6 +79,9 @@ func run(_ arguments: String...) throws -> Int32 {
     return clinux_wifexited(status) != 0 ? clinux_wexitstatus(status) : -1
 }
 
+/// Put before a program of others, keeps what it writes beside its own folders (skopeo's caches) off the machine.
+let fence = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/scripts/lib/fence"
+
 func isInstalled(_ program: String) -> Bool {
     ["/usr/bin/", "/bin/", "/usr/sbin/", "/sbin/"].contains { access($0 + program, X_OK) == 0 }
 }

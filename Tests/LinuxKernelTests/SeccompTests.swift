@@ -210,8 +210,9 @@ import Testing
 private enum SeccompProbe {
     static let path: Result<String, any Error> = Result {
         let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/seccomp-probe.c"
-        let binary = NSTemporaryDirectory() + "/seccomp-probe-\(getpid())"
         _ = try run("/usr/bin/gcc", ["-O1", "-o", binary, source])
+        atexit { unlink(SeccompProbe.binary) }
         return binary
     }
+    private static let binary = NSTemporaryDirectory() + "/seccomp-probe-\(getpid())"
 }

@@ -413,6 +413,10 @@ struct SandboxPoolTests {
         try #require(mkdtemp(&template) != nil)
         let directory = String(decoding: template.dropLast().map(UInt8.init), as: UTF8.self)
         let pins = directory + "/netns"
+        defer {
+            rmdir(pins)
+            rmdir(directory)
+        }
         let pool = SandboxPool(
             provider: ThreadProvider(), directory: pins, ready: 2, executor: globalConcurrentExecutor)
         let first = try await pool.take()

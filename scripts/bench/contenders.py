@@ -9,6 +9,7 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CGROUP = "/sys/fs/cgroup"
+FENCE = TOP + "/scripts/lib/fence"
 UNIFIED = CGROUP + "/unified" if os.path.isdir(CGROUP + "/unified") else CGROUP
 
 
@@ -196,7 +197,7 @@ class Docker(Engine):
 
     def start(self):
         # A network and a mount namespace of their own: no rule, route or mount of the machine's is touched.
-        fence = ["unshare", "--net", "--mount", "--propagation", "private", "--"]
+        fence = ["unshare", "--net", "--", FENCE]
         state = self.scratch + "/containerd"
         with open(self.scratch + "/containerd.toml", "w") as file:
             file.write(f'version = 3\nroot = "{state}/root"\nstate = "{state}/state"\n'
@@ -214,7 +215,7 @@ class Docker(Engine):
                    "--ip-forward=false", "--cgroup-parent", "/" + self.group, "--ip-masq=false", "--userland-proxy=false", "--log-level", "warn")
         wait_for(self.answers, 60, "dockerd")
         archive = self.scratch + "/busybox.tar"
-        subprocess.run(["skopeo", "copy", "--quiet", f"oci:{self.registry}/busybox:latest",
+        subprocess.run([FENCE, "skopeo", "copy", "--quiet", f"oci:{self.registry}/busybox:latest",
                         f"docker-archive:{archive}:busybox:latest"], check=True)
         self.call("load", "-q", "-i", archive)
         self.version = self.call("version", "--format", "{{.Server.Version}}")
@@ -242,7 +243,10 @@ class Bundles:
         with open(self.directory + "/config.json", "w") as file:
             json.dump(spec, file)
         # crun drives cgroup v2 alone: on a hybrid machine it sees the unified hierarchy in a mount namespace of its own.
-        bind = f"mount --bind {UNIFIED} {CGROUP} && exec {timer}" if UNIFIED != CGROUP else f"exec {timer}"
+        # It makes a directory in /run whatever its root is.
+        bind = f"mount -t tmpfs run /run && exec {timer}"
+        if UNIFIED != CGROUP:
+            bind = f"mount --bind {UNIFIED} {CGROUP} && {bind}"
         self.timers = {
             "crun": Timer("sh", "-c", bind, wrapper=("unshare", "--mount", "--propagation", "private", "--"),
                           environment=environment),

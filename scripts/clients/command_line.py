@@ -42,6 +42,9 @@ ABSENT = {
     **{f"--{flag}": TCP for flag in ("tls", "tlscacert", "tlscert", "tlskey", "tlsverify")},
 }
 
+# May only fall.
+LIMIT = 45
+
 # Verbs of the Debian package's plugins, which are programs of their own.
 PLUGINS = {"buildx", "compose"}
 
@@ -133,13 +136,15 @@ def main():
                 bad.append(f"'{name} --{flag}': the letter and whether it takes a value are {page_of_ours.flags[flag]}, "
                            f"docker's {(short, takes_value)}")
     bad += [f"the reason for '{key}' is not needed any more" for key in ABSENT if key not in used]
+    if len(ABSENT) > LIMIT:
+        bad.append(f"{len(ABSENT)} verbs and flags are absent, {LIMIT} may be")
     for line in bad:
         print(f"not ok: {line}")
     extra = sorted(" ".join(verb) for verb in ours if verb not in theirs)
     extra_flags = sum(1 for verb, mine in ours.items() if verb in theirs for flag in mine.flags
                       if flag not in theirs[verb].flags)
     print(f"docker's command line: {spellings} spellings of verbs and {flags} of their flags compared; "
-          f"{len(ABSENT)} verbs and flags are absent with a reason; "
+          f"{len(ABSENT)} verbs and flags are absent with a reason, {LIMIT} may be; "
           f"{len(extra)} verbs ({', '.join(extra)}) and {extra_flags} flags are ours alone")
     checks = spellings + flags
     print(f"{max(0, checks - len(bad))} passed, {len(bad)} failed")

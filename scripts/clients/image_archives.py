@@ -58,7 +58,7 @@ class Archives(unittest.TestCase):
             ask("DELETE", f"/images/{name}")
 
     def podman(self, *arguments):
-        environment = dict(os.environ, HOME=self.scratch, XDG_CONFIG_HOME=self.scratch, PODMAN_IGNORE_CGROUPSV1_WARNING="1",
+        environment = dict(os.environ, HOME=self.scratch, XDG_CONFIG_HOME=self.scratch, TMPDIR=self.scratch, PODMAN_IGNORE_CGROUPSV1_WARNING="1",
                            CONTAINERS_CONF=self.scratch + "/containers.conf",
                            CONTAINERS_REGISTRIES_CONF=PODMAN + "/etc/containers/registries.conf")
         result = subprocess.run(

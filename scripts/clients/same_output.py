@@ -543,6 +543,9 @@ MEANT = [
     (r"--context NAME-c ps", "ours says how to start the daemon", without(r"Is the.*|the (d|D)ocker daemon")),
 ]
 
+# May only fall.
+LIMIT = 27
+
 
 def words(line):
     """A line as a shell would split it."""
@@ -642,7 +645,10 @@ def main():
     for line in ("network rm front", "volume rm data"):
         run(DOCKER, line, "setup")
     shutil.rmtree(FILES)
-    print(f"{len(MEANT)} differences from docker's output are meant:")
+    print(f"{len(MEANT)} differences from docker's output are meant, {LIMIT} may be:")
+    if len(MEANT) > LIMIT:
+        print(f"not ok: {len(MEANT)} differences are meant, {LIMIT} may be")
+        bad += 1
     for pattern, reason, _apply in MEANT:
         print(f"  {pattern}: {reason}")
     print(f"{passed} passed, {bad} failed")

@@ -10,6 +10,7 @@ from http_unix import Connection
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 CGROUPS = "/sys/fs/cgroup"
+FENCE = os.path.join(TOP, "scripts", "lib", "fence")
 # In the new network namespace, before the daemon takes the shell's place, so that signals reach it.
 NETWORK = ["sh", "-c", "ip link set lo up && echo 1 >/proc/sys/net/ipv4/ip_forward && exec \"$@\"", "sh"]
 
@@ -80,7 +81,7 @@ class Docker(Engine):
                    "--default-cgroupns-mode", "private", "--cgroup-parent", "/" + self.group, "--log-level", "warn"]
         self.spawn(
             ["unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
-             "--mount-proc", "--", *NETWORK, *dockerd],
+             "--mount-proc", "--", FENCE, *NETWORK, *dockerd],
             dict(os.environ, PATH=f"{prefix}/usr/bin:{prefix}/usr/sbin:/usr/sbin:/usr/bin:/sbin:/bin"))
 
     def close(self):
