@@ -41,6 +41,7 @@ extension Engine {
         let endpoints = try settleNetworks(request.networkingConfig, mode: host.networkMode)
         for link in host.links ?? [] { _ = try linkTarget(link) }
         let log = try LogDrivers.settle(host.logConfig)
+        warnings += LogDrivers.warnings(host.logConfig)
         _ = try seccompProgram(host)
 
         let id = Identifier.random()
@@ -145,7 +146,12 @@ extension Engine {
             guard mode.hasPrefix("container:") else { return mode }
             return "container:" + (try registry.resolve(String(mode.dropFirst(10)))).id
         }
-        host.networkMode = try pinned(host.networkMode)
+        do {
+            host.networkMode = try pinned(host.networkMode)
+        } catch {
+            // Not a 404, which clients take for an image that is missing.
+            throw .invalid("joining network namespace of container: \(error.message)")
+        }
         host.pidMode = try pinned(host.pidMode)
         host.ipcMode = try pinned(host.ipcMode)
         host.usernsMode = try pinned(host.usernsMode)

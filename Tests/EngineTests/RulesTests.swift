@@ -168,6 +168,13 @@ import Testing
         #expect(json?.format == "json")
         #expect(json?.maxSize == 2 << 20)
         #expect(json?.maxFiles == 3)
+        let compressed = LogConfig(type: "json-file", config: ["compress": "true"])
+        #expect(try LogDrivers.settle(compressed)?.format == "json")
+        #expect(LogDrivers.warnings(compressed).first?.contains("compress has no effect") == true)
+        #expect(LogDrivers.warnings(LogConfig(type: "local", config: ["compress": "false"])).isEmpty)
+        for options in [["compress": "perhaps"], ["compress": "true", "max-file": "1"]] {
+            #expect(refusal { _ = try LogDrivers.settle(LogConfig(type: "json-file", config: options)) } != nil)
+        }
         #expect(refusal { _ = try LogDrivers.settle(LogConfig(type: "gelf")) } != nil)
         #expect(refusal { _ = try LogDrivers.settle(LogConfig(type: "local", config: ["max-size": "huge"])) } != nil)
         #expect(refusal { _ = try LogDrivers.settle(LogConfig(type: "local", config: ["colour": "red"])) } != nil)

@@ -51,6 +51,16 @@ struct ErrorTests {
                     "\(outcome.error)")
             }
             #expect(try daemon.cli("pull", "UPPER/case").status != 0)
+            // An image of another platform is not taken for the one that was asked for.
+            for words in [
+                ["save", "busybox"], ["history", "busybox"], ["image", "inspect", "busybox"], ["rmi", "busybox"],
+            ] {
+                let outcome = try daemon.cli(arguments: words + ["--platform", "linux/s390x"])
+                #expect(
+                    outcome.status == 1
+                        && outcome.error.contains("does not match the specified platform (linux/s390x)"),
+                    "\(words): \(outcome.error)")
+            }
             try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
             let used = try daemon.cli("rmi", "busybox")
             #expect(used.status == 1)

@@ -253,6 +253,12 @@ struct NetworkTests {
             try daemon.must("wait", "user")
             #expect(try daemon.must("network", "prune", "-f").contains("net"))
             #expect(try daemon.must("network", "ls", "--format", "{{.Name}}") == "bridge\nhost\nnone")
+            // A network may be made after the containers that are to be in it, and is checked then.
+            try daemon.must("create", "--name", "early", "--network", "later", "busybox", "true")
+            let early = try daemon.cli("start", "early")
+            #expect(early.status == 1 && early.error.contains("network later not found"), "\(early.error)")
+            try daemon.must("network", "create", "later")
+            #expect(try daemon.cli("start", "-a", "early").status == 0)
             let orphan = try daemon.cli("start", "user")
             #expect(orphan.status == 1 && orphan.error.contains("network net not found"), "\(orphan.error)")
         }

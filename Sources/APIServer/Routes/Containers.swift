@@ -156,25 +156,3 @@ private func commit(_ request: Request, _ engine: Engine) async throws -> Reply 
     let id = try await engine.commitContainer(container, options)
     return .json(IDResponse(id: id), status: .created)
 }
-
-/// The platforms whose programs run here.
-enum Platform {
-    #if arch(x86_64)
-        static let architecture = "amd64"
-    #elseif arch(arm64)
-        static let architecture = "arm64"
-    #endif
-
-    /// Refuses a platform that is not the host's: there is nothing here that could run or pull for another.
-    static func check(_ text: String?, since: APIVersion, _ version: APIVersion) throws(Failure) {
-        guard let text, version >= since else { return }
-        let parts = text.lowercased().split(separator: "/").map(String.init)
-        let wanted = parts.count == 1 && parts[0] == "linux" ? ["linux", architecture] : parts
-        let names = ["x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"]
-        let machine = wanted.count > 1 ? wanted[1] : wanted.first ?? ""
-        guard wanted.first == "linux" || wanted.count == 1, names[machine, default: machine] == architecture else {
-            throw Failure(
-                .notFound, "no image for platform \(text): this daemon only has linux/\(architecture)")
-        }
-    }
-}

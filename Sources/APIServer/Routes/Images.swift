@@ -14,20 +14,30 @@ extension Router {
         add(.GET, "/images/get") { request in
             let names = request.query.all("names").filter { !$0.isEmpty }
             if names.isEmpty { throw Failure.badRequest("no image names given to save") }
-            return save(names, engine)
+            return try await save(names, request, engine)
         }
-        add(.GET, "/images/{name}/get") { request in save([request.name], engine) }
-        add(.GET, "/images/{name}/history") { request in .json(try await engine.imageHistory(request.name)) }
+        add(.GET, "/images/{name}/get") { request in try await save([request.name], request, engine) }
+        add(.GET, "/images/{name}/history") { request in
+            try await Platform.check(request.name, engine, "platform", of: request, since: APIVersion(1, 48))
+            return .json(try await engine.imageHistory(request.name))
+        }
         add(.GET, "/images/{name}/json") { request in
-            .json(Compatibility.image(try await engine.inspectImage(request.name), request.version))
+            if request.version >= APIVersion(1, 48), request.query.flag("manifests"),
+                request.query.text("platform") != nil
+            {
+                throw Failure.badRequest("conflicting options: manifests and platform options cannot both be set")
+            }
+            try await Platform.check(request.name, engine, "platform", of: request, since: APIVersion(1, 49))
+            return .json(Compatibility.image(try await engine.inspectImage(request.name), request.version))
         }
         add(.GET, "/distribution/{name}/json") { request in .json(try await engine.inspectDistribution(request.name)) }
-        add(.POST, "/images/load", body: .streamed) { request in load(request, engine) }
+        add(.POST, "/images/load", body: .streamed) { request in try load(request, engine) }
         add(.POST, "/images/create", body: .streamed) { request in try create(request, engine) }
         add(.POST, "/images/prune") { request in
             .json(try await engine.pruneImages(filters: try request.query.filters()))
         }
         add(.POST, "/images/{name}/push") { request in
+            try await Platform.check(request.name, engine, "platform", of: request, since: APIVersion(1, 46))
             throw Failure.notImplemented(
                 "cannot push \(request.name): this daemon's registries are directories that it only reads")
         }
@@ -40,6 +50,7 @@ extension Router {
         }
         add(.DELETE, "/images/{name}") { request in
             if request.name.trimmed.isEmpty { throw Failure.badRequest("image name cannot be blank") }
+            try await Platform.check(request.name, engine, "platforms", of: request, since: APIVersion(1, 50))
             return .json(
                 try await engine.removeImage(
                     request.name, force: request.query.flag("force"), prune: !request.query.flag("noprune")))
@@ -58,13 +69,16 @@ private func list(_ request: Request, _ engine: Engine) async throws -> Reply {
     return .json(images.map { Compatibility.image($0, request.version) })
 }
 
-private func save(_ names: [String], _ engine: Engine) -> Reply {
-    .stream(["Content-Type": "application/x-tar"]) { stream in
+private func save(_ names: [String], _ request: Request, _ engine: Engine) async throws -> Reply {
+    for name in names { try await Platform.check(name, engine, "platform", of: request, since: APIVersion(1, 48)) }
+    return .stream(["Content-Type": "application/x-tar"]) { stream in
         try await ArchiveStreams.send(to: stream) { try await engine.saveImages(names, to: $0) }
     }
 }
 
-private func load(_ request: Request, _ engine: Engine) -> Reply {
+private func load(_ request: Request, _ engine: Engine) throws -> Reply {
+    let platform = try Platform.picked("platform", of: request, since: APIVersion(1, 48))
+    try Platform.check(platform.map(Platform.text), since: APIVersion(1, 48), request.version)
     let quiet = request.query.flag("quiet", default: true)
     return .jsonLines { stream in
         guard let body = request.body else { throw Failure.badRequest("there is no archive in the request") }

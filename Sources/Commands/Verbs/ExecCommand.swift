@@ -20,17 +20,18 @@ enum ExecCommand {
 
     @Sendable private static func run(_ invocation: Invocation) throws -> Int32 {
         let request = try request(invocation)
+        let isDetached = invocation[detach]
         try requireTerminalInput(request.attachStdin, request.tty)
         let engine = try invocation.engine()
         let created = try engine.json(
             .POST, "/containers/\(pathPart(invocation.operands[0]))/exec", body: JSON.encode(request))
         guard let id = created["Id"].string, !id.isEmpty else { throw CommandFailure("exec ID empty") }
         let start = ExecStartRequest {
-            $0.detach = request.detach
+            $0.detach = isDetached
             $0.tty = request.tty
             $0.consoleSize = request.consoleSize
         }
-        if request.detach {
+        if isDetached {
             try engine.call(.POST, "/exec/\(id)/start", document: start)
             return 0
         }
@@ -89,7 +90,6 @@ enum ExecCommand {
             $0.env = environment.isEmpty ? nil : environment
             $0.workingDir = invocation[ContainerFlags.workdir]
             $0.cmd = Array(invocation.operands.dropFirst())
-            $0.detach = isDetached
             if $0.tty, let size = Terminal.size(STDOUT_FILENO) {
                 $0.consoleSize = [UInt(size.rows), UInt(size.columns)]
             }

@@ -5,9 +5,10 @@ import Networking
 /// Which networks a container is in, as its record has it and as `inspect` shows it.
 extension Engine {
     /// What the networks of a new container are: those that the request names, by their names, with the one of the
-    /// network mode among them.
+    /// network mode among them. A network that doesn't exist is one that the start will look for: a client takes a 404
+    /// here for an image that is missing, and pulls it.
     ///
-    /// - Throws: in dockerd's words, what can't be: a network that doesn't exist, addresses out of its subnets.
+    /// - Throws: in dockerd's words, what can't be: addresses out of a network's subnets, one network twice.
     func settleNetworks(
         _ request: NetworkingConfig?, mode: String
     ) throws(EngineError) -> [String: EndpointSettings] {
@@ -16,20 +17,22 @@ extension Engine {
             guard wanted.isEmpty else { throw Engine.sharesItsNetwork }
             return [:]
         }
-        let main = try networks.resolve(mode)
+        let main = try network(called: mode)
         var settled: [String: EndpointSettings] = [:]
         // What is asked of the network mode may be under the mode's own spelling.
         if let settings = wanted.removeValue(forKey: "default") { wanted[mode] = wanted[mode] ?? settings }
         for (term, settings) in wanted {
-            let network = try networks.resolve(term)
-            guard settled[network.name] == nil else {
-                throw .invalid("network \"\(network.name)\" is specified multiple times")
+            let network = try network(called: term)
+            let name = network?.name ?? term
+            guard settled[name] == nil else {
+                throw .invalid("network \"\(name)\" is specified multiple times")
             }
-            settled[network.name] = try settledEndpoint(settings, in: network)
+            settled[name] = try settledEndpoint(settings, in: network)
         }
         // Networks that are named stand in for the default one, as in dockerd.
-        if settled[main.name] == nil, settled.isEmpty || main.name != "bridge" {
-            settled[main.name] = try settledEndpoint(EndpointSettings(), in: main)
+        let mainName = main?.name ?? mode
+        if settled[mainName] == nil, settled.isEmpty || mainName != "bridge" {
+            settled[mainName] = try settledEndpoint(EndpointSettings(), in: main)
         }
         let drivers = settled.keys.compactMap { networks.named($0)?.driver }
         if drivers.count > 1 {
@@ -39,16 +42,26 @@ extension Engine {
         return settled
     }
 
+    /// nil where there is none.
+    private func network(called term: String) throws(EngineError) -> NetworkRecord? {
+        do {
+            return try networks.resolve(term)
+        } catch {
+            guard error.kind == .notFound else { throw error }
+            return nil
+        }
+    }
+
     static let sharesItsNetwork = EngineError.invalid(
         "container sharing network namespace with another container or host cannot be connected to any other network")
     static let isPrivate = EngineError.invalid(
         "container cannot be connected to multiple networks with one of the networks in private (none) mode")
 
-    /// What the user gave, checked, without what a run made of it.
+    /// What the user gave, checked as far as the network is known, without what a run made of it.
     func settledEndpoint(
-        _ settings: EndpointSettings, in network: NetworkRecord
+        _ settings: EndpointSettings, in network: NetworkRecord?
     ) throws(EngineError) -> EndpointSettings {
-        try EndpointRules.validate(settings, in: network)
+        if let network { try EndpointRules.validate(settings, in: network) }
         var kept = EndpointSettings()
         kept.ipamConfig = settings.ipamConfig
         if let wanted = kept.ipamConfig {
@@ -61,7 +74,7 @@ extension Engine {
         kept.macAddress = MACAddress(settings.macAddress)?.description ?? ""
         kept.driverOpts = settings.driverOpts
         kept.gwPriority = settings.gwPriority
-        kept.networkID = network.id
+        kept.networkID = network?.id ?? ""
         return kept
     }
 
@@ -97,7 +110,7 @@ extension Engine {
             // A container is in a network from its first start on.
             let known = record.status.hasBeenStarted || state != nil ? id : ""
             var shown = settings.operational(state?.endpoint(id), network: known)
-            if !NetworkRecord.isPredefined(name) { shown.dnsNames = dnsNames(record, settings) }
+            if !NetworkRecord.isPredefined(name), !id.isEmpty { shown.dnsNames = dnsNames(record, settings) }
             result[name] = shown
         }
         return result

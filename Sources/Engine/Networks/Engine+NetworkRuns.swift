@@ -19,7 +19,11 @@ extension Engine {
         for (name, settings) in networks(of: record).sorted(by: {
             ($0.key != main ? 1 : 0, $0.key) < ($1.key != main ? 1 : 0, $1.key)
         }) {
-            guard let network = networks.named(name) else { throw .notFound("network \(name) not found") }
+            guard let network = networks.named(name) else {
+                throw .notFound("failed to set up container networking: network \(name) not found")
+            }
+            // What could not be checked while there was no such network.
+            if settings.networkID.isEmpty { try EndpointRules.validate(settings, in: network) }
             switch network.driver {
             case .bridge, .macvlan: result.append(Membership(network: network, settings: settings))
             case .host, .none: continue

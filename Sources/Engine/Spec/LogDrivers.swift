@@ -56,7 +56,27 @@ enum LogDrivers {
             }
             stored.maxFiles = count
         }
+        for name in ["compress", "cache-compress"] where try boolean(options[name], name) {
+            guard stored.maxFiles > 1 else {
+                throw .invalid("\(name) cannot be true when max-file is less than 2: nothing would be compressed")
+            }
+        }
         return stored
+    }
+
+    /// What of the options has no effect here.
+    static func warnings(_ log: LogConfig) -> [String] {
+        ["compress", "cache-compress"].filter { (try? boolean(log.config?[$0], $0)) == true }.map {
+            "The log option \($0) has no effect: rotated log files are kept as they are, at most max-file times max-size."
+        }
+    }
+
+    /// As Go reads one; absent is false.
+    private static func boolean(_ text: String?, _ name: String) throws(EngineError) -> Bool {
+        guard let text else { return false }
+        if ["1", "t", "T", "true", "TRUE", "True"].contains(text) { return true }
+        if ["0", "f", "F", "false", "FALSE", "False"].contains(text) { return false }
+        throw .invalid("invalid value for \(name): \(text): it is true or false")
     }
 
     private static func checkMode(_ options: [String: String]) throws(EngineError) {
