@@ -108,11 +108,13 @@ def image_refusals(client):
     client.step("pull a name malformed", "POST", "/images/create", query={"fromImage": "Not A Name"})
     client.step("pull for a platform malformed", "POST", "/images/create", query={
         "fromImage": "busybox", "platform": "a/b/c/d"})
+    # Old versions of the API know no platforms, and remove it.
+    client.ask("POST", "/images/{name}/tag", "busybox", query={"repo": "copy"})
     for what, document in (("another machine", '{"os":"linux","architecture":"s390x"}'), ("nothing", "{}")):
         client.step(f"inspect for the platform of {what}", "GET", image, "busybox", {"platform": document})
         client.step(f"history for the platform of {what}", "GET", "/images/{name}/history", "busybox", {"platform": document})
-        client.step(f"remove for the platform of {what}", "DELETE", "/images/{name}", "busybox", {"platforms": document})
-        client.step(f"push for the platform of {what}", "POST", "/images/{name}/push", "busybox", {"platform": document})
+        client.step(f"remove for the platform of {what}", "DELETE", "/images/{name}", "copy", {"platforms": document})
+    client.ask("DELETE", "/images/{name}", "copy")
     client.step("inspect with manifests for a platform", "GET", image, "busybox", {
         "platform": '{"os":"linux","architecture":"amd64"}', "manifests": 1})
     client.step("list with a filter unknown", "GET", "/images/json", query={"filters": {"what": ["x"]}})
