@@ -89,13 +89,15 @@ public struct ImageReference: Hashable, Sendable {
     /// The repository in full, `docker.io/library/busybox`.
     public var name: String { domain + "/" + path }
 
-    /// The repository as Docker shows it: without `docker.io/` and `library/`.
+    /// The repository as Docker shows it: without `docker.io/` and `library/`, and so that it can be read again.
     public var familiarName: String {
         guard domain == ImageReference.defaultDomain else { return name }
         if path.hasPrefix(ImageReference.officialPrefix) {
             let rest = path.dropFirst(ImageReference.officialPrefix.count)
             if !rest.contains("/") { return String(rest) }
         }
+        // Without its registry it would be read as a name in another one.
+        if let slash = path.firstIndex(of: "/"), ImageReference.looksLikeDomain(path[..<slash]) { return name }
         return path
     }
 
@@ -129,9 +131,7 @@ extension ImageReference {
         var path = String(name)
         if let slash = name.firstIndex(of: "/") {
             let first = name[..<slash]
-            if first.contains(".") || first.contains(":") || first == "localhost"
-                || first.contains(where: \.isUppercase)
-            {
+            if looksLikeDomain(first) {
                 domain = String(first)
                 path = String(name[name.index(after: slash)...])
             }
@@ -139,6 +139,10 @@ extension ImageReference {
         if domain == "index.docker.io" { domain = defaultDomain }
         if domain == defaultDomain, !path.contains("/"), !path.isEmpty { path = officialPrefix + path }
         return (domain, path)
+    }
+
+    private static func looksLikeDomain(_ first: Substring) -> Bool {
+        first.contains(".") || first.contains(":") || first == "localhost" || first.contains(where: \.isUppercase)
     }
 
     private static func isDomain(_ domain: String) -> Bool {

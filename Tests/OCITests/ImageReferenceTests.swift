@@ -14,6 +14,9 @@ import Testing
         ("example.test/a/b_c/d--e:T.a-g", "example.test/a/b_c/d--e:T.a-g", "example.test/a/b_c/d--e:T.a-g"),
         ("[::1]:5000/app", "[::1]:5000/app", "[::1]:5000/app"),
         ("a__b/c.d", "docker.io/a__b/c.d", "a__b/c.d"),
+        // Found by fuzzing: shown without its registry it would be another's.
+        ("docker.io/example.test/app", "docker.io/example.test/app", "docker.io/example.test/app"),
+        ("docker.io/localhost/app", "docker.io/localhost/app", "docker.io/localhost/app"),
     ])
     func normalises(text: String, full: String, familiar: String) throws {
         let reference = try ImageReference(parsing: text)
