@@ -33,6 +33,13 @@ def peers(*which):
     return subprocess.run([TOP + "/scripts/peers", *which], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
+def scratch():
+    """A folder to work in. Its name is also that of cgroups and of containerd's namespace, which takes no odd letters."""
+    path = os.path.join(os.environ.get("MYCONTAINER_SCRATCH", "/var/tmp"), "mycontainer-test-" + os.urandom(6).hex())
+    os.mkdir(path, 0o700)
+    return path
+
+
 def read(path):
     with open(path) as file:
         return file.read()
