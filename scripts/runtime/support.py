@@ -142,9 +142,9 @@ class Checks:
             print(f"not ok: {name}\n  {told}", flush=True)
         return good
 
-    def expect(self, name, command, output=None, status=0, error=None, terminal=False):
+    def expect(self, name, command, output=None, status=0, error=None, terminal=False, stdin=""):
         """`command` must end with `status`; its output and errors must match the shell patterns."""
-        result = on_terminal(command) if terminal else call(command)
+        result = on_terminal(command) if terminal else call(command, stdin)
         good = result.status == status
         good = good and (output is None or fnmatch.fnmatchcase(result.output.strip(), output))
         good = good and (error is None or fnmatch.fnmatchcase(result.error.strip(), error))
