@@ -118,7 +118,7 @@ extension Engine {
             warnings.append("SELinux is not enabled on this host: the label \(label) is not applied")
         }
         if security.label != nil, SELinux.isEnabled {
-            for bind in host.binds ?? [] where bind.hasSuffix("z") || bind.hasSuffix("Z") {
+            for bind in host.binds ?? [] {
                 guard let request = try? MountRequest.parse(bind: bind),
                     request.mode.split(separator: ",").contains(where: { $0 == "z" || $0 == "Z" })
                 else { continue }

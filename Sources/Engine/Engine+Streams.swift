@@ -29,17 +29,11 @@ extension Engine {
         // stdin that the container doesn't keep open is closed for this client too.
         let streams = MonitorRequest.Attach(
             stdin: options.stdin && record.config.openStdin, stdout: options.stdout, stderr: options.stderr)
-        var run = container.lifecycle.isRunning ? container.activeRun : nil
-        while run == nil {
-            if container.addWaitingAttachment(WaitingAttachment(streams: streams, descriptor: other)) {
-                return Attachment(descriptor: own, isTerminal: record.isTerminal) {
-                    self.post(container.record, "detach")
-                }
-            }
-            await container.queue.run {}
-            run = container.lifecycle.isRunning ? container.activeRun : nil
+        let waiting = WaitingAttachment(streams: streams, descriptor: other)
+        guard let run = await runToAttach(to: container, waiting) else {
+            return Attachment(descriptor: own, isTerminal: record.isTerminal) { self.post(container.record, "detach") }
         }
-        let reply = try await run!.monitor.request(.attach(streams), descriptor: other.raw)
+        let reply = try await run.monitor.request(.attach(streams), descriptor: other.raw)
         withExtendedLifetime(other) {}
         var history: LogStream?
         if options.logs, case .attached(let position) = reply.body {
@@ -47,6 +41,16 @@ extension Engine {
         }
         return Attachment(descriptor: own, isTerminal: record.isTerminal, replay: history) {
             self.post(container.record, "detach")
+        }
+    }
+
+    /// The run that goes on; nil where the container waits for its start, and `waiting` with it.
+    private func runToAttach(to container: Container, _ waiting: WaitingAttachment) async -> ActiveRun? {
+        while true {
+            if container.lifecycle.isRunning, let run = container.activeRun { return run }
+            if container.addWaitingAttachment(waiting) { return nil }
+            // A start that is under way has taken those who waited: its end decides.
+            await container.queue.run {}
         }
     }
 

@@ -64,8 +64,11 @@ final class WorkerPool: TaskExecutor {
     private func work() {
         let executor = asUnownedTaskExecutor()
         while let job = nextJob() { job.runSynchronously(on: executor) }
+        pthread_mutex_lock(&shared.pointee.mutex)
+        let isLast = shared.pointee.threads == WorkerPool.kept
+        pthread_mutex_unlock(&shared.pointee.mutex)
         // It has been quiet for a while: what a burst has left in every thread's heap goes back to the kernel.
-        clinux_malloc_trim()
+        if isLast { clinux_malloc_trim() }
     }
 
     /// Waits for a job; nil when this thread has lingered long enough.
