@@ -202,11 +202,7 @@ struct HostileContainerTests {
 
     @Test("A full disk and a disk without inodes are the container's to hear of; its neighbour and the daemon go on")
     func diskFill() throws {
-        let folder = "/var/tmp/mycontainer-test-fill-\(getpid())"
-        try host("mkdir", folder)
-        try host("mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=2000", "none", folder)
-        defer { _ = try? host("sh", "-c", "umount -l \(folder); rmdir \(folder)") }
-        try withDaemon(["--data-root", folder]) { daemon in
+        try withDaemon(onTmpfs: "size=64m,nr_inodes=2000") { daemon in
             try daemon.must("run", "-d", "--name", "neighbour", "busybox", "sleep", "1000")
             let full = try daemon.cli(
                 "run", "--name", "full", "busybox", "dd", "if=/dev/zero", "of=/file", "bs=1M", "count=100")
@@ -227,11 +223,7 @@ struct HostileContainerTests {
 
     @Test("Sparse files of as many bytes as there can be end no sum of sizes")
     func sparseFiles() throws {
-        let folder = "/var/tmp/mycontainer-test-sparse-\(getpid())"
-        try host("mkdir", folder)
-        try host("mount", "-t", "tmpfs", "-o", "size=64m", "none", folder)
-        defer { _ = try? host("sh", "-c", "umount -l \(folder); rmdir \(folder)") }
-        try withDaemon(["--data-root", folder]) { daemon in
+        try withDaemon(onTmpfs: "size=64m") { daemon in
             let script = "for f in /one /two /data/one /data/two; do truncate -s \(Int64.max) $f; done; stat -c %s /one"
             let made = try daemon.must("run", "--name", "box", "-v", "data:/data", "busybox", "sh", "-c", script)
             #expect(made == "\(Int64.max)")

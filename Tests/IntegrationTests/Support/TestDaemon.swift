@@ -264,6 +264,18 @@ struct DetachedCommand {
     }
 }
 
+/// A daemon whose data root is a tmpfs of its own with these mount options, for disks that fill up.
+func withDaemon(
+    onTmpfs options: String, images: [String] = ["busybox"], at location: SourceLocation = #_sourceLocation,
+    _ body: (TestDaemon) throws -> Void
+) throws {
+    let folder = "/var/tmp/mycontainer-test-disk-\(getpid())-\(UInt32.random(in: .min ... .max))"
+    try host("mkdir", folder)
+    defer { _ = try? host("sh", "-c", "umount -l \(folder); rmdir \(folder)") }
+    try host("mount", "-t", "tmpfs", "-o", options, "none", folder)
+    try withDaemon(["--data-root", folder], images: images, at: location, body)
+}
+
 /// Runs `body` with a daemon of its own that has the images named, and fails the test for anything left behind.
 func withDaemon(
     _ arguments: [String] = [], images: [String] = ["busybox"], preparation: String? = nil,
