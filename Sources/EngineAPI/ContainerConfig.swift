@@ -35,32 +35,32 @@ public struct ContainerConfig: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Hostname", \.hostname)
-        $0("Domainname", \.domainname)
-        $0("User", \.user)
-        $0("AttachStdin", \.attachStdin)
-        $0("AttachStdout", \.attachStdout)
-        $0("AttachStderr", \.attachStderr)
-        $0("ExposedPorts", \.exposedPorts, .omitEmpty)
-        $0("Tty", \.tty)
-        $0("OpenStdin", \.openStdin)
-        $0("StdinOnce", \.stdinOnce)
-        $0("Env", \.env)
-        $0.words("Cmd", \.cmd)
-        $0("Healthcheck", \.healthcheck, .omitEmpty)
-        $0("ArgsEscaped", \.argsEscaped, .omitEmpty)
-        $0("Image", \.image)
-        $0("Volumes", \.volumes)
-        $0("WorkingDir", \.workingDir)
-        $0.words("Entrypoint", \.entrypoint)
-        $0("NetworkDisabled", \.networkDisabled, .omitEmpty)
-        $0("MacAddress", \.macAddress, .omitEmpty)
-        $0("OnBuild", \.onBuild)
-        $0("Labels", \.labels)
-        $0("StopSignal", \.stopSignal, .omitEmpty)
-        $0("StopTimeout", \.stopTimeout, .omitEmpty)
-        $0.words("Shell", \.shell, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Hostname", &hostname)
+        try fields("Domainname", &domainname)
+        try fields("User", &user)
+        try fields("AttachStdin", &attachStdin)
+        try fields("AttachStdout", &attachStdout)
+        try fields("AttachStderr", &attachStderr)
+        try fields("ExposedPorts", &exposedPorts, .omitEmpty)
+        try fields("Tty", &tty)
+        try fields("OpenStdin", &openStdin)
+        try fields("StdinOnce", &stdinOnce)
+        try fields("Env", &env)
+        try fields.words("Cmd", &cmd)
+        try fields("Healthcheck", &healthcheck, .omitEmpty)
+        try fields("ArgsEscaped", &argsEscaped, .omitEmpty)
+        try fields("Image", &image)
+        try fields("Volumes", &volumes)
+        try fields("WorkingDir", &workingDir)
+        try fields.words("Entrypoint", &entrypoint)
+        try fields("NetworkDisabled", &networkDisabled, .omitEmpty)
+        try fields("MacAddress", &macAddress, .omitEmpty)
+        try fields("OnBuild", &onBuild)
+        try fields("Labels", &labels)
+        try fields("StopSignal", &stopSignal, .omitEmpty)
+        try fields("StopTimeout", &stopTimeout, .omitEmpty)
+        try fields.words("Shell", &shell, .omitEmpty)
     }
 }
 
@@ -81,13 +81,13 @@ public struct HealthConfig: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Test", \.test, .omitEmpty)
-        $0("Interval", \.interval, .omitEmpty)
-        $0("Timeout", \.timeout, .omitEmpty)
-        $0("StartPeriod", \.startPeriod, .omitEmpty)
-        $0("StartInterval", \.startInterval, .omitEmpty)
-        $0("Retries", \.retries, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Test", &test, .omitEmpty)
+        try fields("Interval", &interval, .omitEmpty)
+        try fields("Timeout", &timeout, .omitEmpty)
+        try fields("StartPeriod", &startPeriod, .omitEmpty)
+        try fields("StartInterval", &startInterval, .omitEmpty)
+        try fields("Retries", &retries, .omitEmpty)
     }
 }
 
@@ -107,10 +107,10 @@ public struct ContainerCreateRequest: WireObject {
         self.networkingConfig = networkingConfig
     }
 
-    public static let fields = Fields<Self> {
-        $0.embed(\.config)
-        $0("HostConfig", \.hostConfig, .omitEmpty)
-        $0("NetworkingConfig", \.networkingConfig, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields.embed(&config)
+        try fields("HostConfig", &hostConfig, .omitEmpty)
+        try fields("NetworkingConfig", &networkingConfig, .omitEmpty)
     }
 }
 
@@ -126,8 +126,8 @@ public struct ContainerCreateResponse: WireObject {
         self.warnings = warnings
     }
 
-    public static let fields = Fields<Self> {
-        $0("Id", \.id)
-        $0("Warnings", \.warnings)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Id", &id)
+        try fields("Warnings", &warnings)
     }
 }

@@ -23,23 +23,23 @@ public struct ContainerSummary: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Id", \.id)
-        $0("Names", \.names)
-        $0("Image", \.image)
-        $0("ImageID", \.imageID)
-        $0("ImageManifestDescriptor", \.imageManifestDescriptor, .omitEmpty)
-        $0("Command", \.command)
-        $0("Created", \.created)
-        $0("Ports", \.ports)
-        $0("SizeRw", \.sizeRw, .omitEmpty)
-        $0("SizeRootFs", \.sizeRootFs, .omitEmpty)
-        $0("Labels", \.labels)
-        $0("State", \.state)
-        $0("Status", \.status)
-        $0("HostConfig", \.hostConfig)
-        $0("NetworkSettings", \.networkSettings)
-        $0("Mounts", \.mounts)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Id", &id)
+        try fields("Names", &names)
+        try fields("Image", &image)
+        try fields("ImageID", &imageID)
+        try fields("ImageManifestDescriptor", &imageManifestDescriptor, .omitEmpty)
+        try fields("Command", &command)
+        try fields("Created", &created)
+        try fields("Ports", &ports)
+        try fields("SizeRw", &sizeRw, .omitEmpty)
+        try fields("SizeRootFs", &sizeRootFs, .omitEmpty)
+        try fields("Labels", &labels)
+        try fields("State", &state)
+        try fields("Status", &status)
+        try fields("HostConfig", &hostConfig)
+        try fields("NetworkSettings", &networkSettings)
+        try fields("Mounts", &mounts)
     }
 
     public struct HostConfigSummary: WireObject {
@@ -48,9 +48,9 @@ public struct ContainerSummary: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("NetworkMode", \.networkMode, .omitEmpty)
-            $0("Annotations", \.annotations, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("NetworkMode", &networkMode, .omitEmpty)
+            try fields("Annotations", &annotations, .omitEmpty)
         }
     }
 
@@ -59,7 +59,7 @@ public struct ContainerSummary: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> { $0("Networks", \.networks) }
+        public mutating func visit(_ fields: inout some FieldVisitor) throws { try fields("Networks", &networks) }
     }
 }
 
@@ -72,11 +72,11 @@ public struct Port: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("IP", \.ip, .omitEmpty)
-        $0("PrivatePort", \.privatePort)
-        $0("PublicPort", \.publicPort, .omitEmpty)
-        $0("Type", \.type)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("IP", &ip, .omitEmpty)
+        try fields("PrivatePort", &privatePort)
+        try fields("PublicPort", &publicPort, .omitEmpty)
+        try fields("Type", &type)
     }
 }
 
@@ -116,34 +116,34 @@ public struct ContainerInspect: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Id", \.id)
-        $0("Created", \.created)
-        $0("Path", \.path)
-        $0("Args", \.args)
-        $0("State", \.state)
-        $0("Image", \.image)
-        $0("ResolvConfPath", \.resolvConfPath)
-        $0("HostnamePath", \.hostnamePath)
-        $0("HostsPath", \.hostsPath)
-        $0("LogPath", \.logPath)
-        $0("Name", \.name)
-        $0("RestartCount", \.restartCount)
-        $0("Driver", \.driver)
-        $0("Platform", \.platform)
-        $0("MountLabel", \.mountLabel)
-        $0("ProcessLabel", \.processLabel)
-        $0("AppArmorProfile", \.appArmorProfile)
-        $0("ExecIDs", \.execIDs)
-        $0("HostConfig", \.hostConfig)
-        $0("GraphDriver", \.graphDriver)
-        $0("SizeRw", \.sizeRw, .omitEmpty)
-        $0("SizeRootFs", \.sizeRootFs, .omitEmpty)
-        $0("Mounts", \.mounts)
-        $0("Config", \.config)
-        $0("NetworkSettings", \.networkSettings)
-        $0("ImageManifestDescriptor", \.imageManifestDescriptor, .omitEmpty)
-        $0("SeccompAudit", \.seccompAudit, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Id", &id)
+        try fields("Created", &created)
+        try fields("Path", &path)
+        try fields("Args", &args)
+        try fields("State", &state)
+        try fields("Image", &image)
+        try fields("ResolvConfPath", &resolvConfPath)
+        try fields("HostnamePath", &hostnamePath)
+        try fields("HostsPath", &hostsPath)
+        try fields("LogPath", &logPath)
+        try fields("Name", &name)
+        try fields("RestartCount", &restartCount)
+        try fields("Driver", &driver)
+        try fields("Platform", &platform)
+        try fields("MountLabel", &mountLabel)
+        try fields("ProcessLabel", &processLabel)
+        try fields("AppArmorProfile", &appArmorProfile)
+        try fields("ExecIDs", &execIDs)
+        try fields("HostConfig", &hostConfig)
+        try fields("GraphDriver", &graphDriver)
+        try fields("SizeRw", &sizeRw, .omitEmpty)
+        try fields("SizeRootFs", &sizeRootFs, .omitEmpty)
+        try fields("Mounts", &mounts)
+        try fields("Config", &config)
+        try fields("NetworkSettings", &networkSettings)
+        try fields("ImageManifestDescriptor", &imageManifestDescriptor, .omitEmpty)
+        try fields("SeccompAudit", &seccompAudit, .omitEmpty)
     }
 }
 
@@ -160,12 +160,12 @@ public struct SeccompAuditCall: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Name", \.name)
-        $0("Architecture", \.architecture)
-        $0("Answer", \.answer)
-        $0("Count", \.count)
-        $0("Arguments", \.arguments)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Name", &name)
+        try fields("Architecture", &architecture)
+        try fields("Answer", &answer)
+        try fields("Count", &count)
+        try fields("Arguments", &arguments)
     }
 }
 
@@ -186,19 +186,19 @@ public struct ContainerState: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Status", \.status)
-        $0("Running", \.running)
-        $0("Paused", \.paused)
-        $0("Restarting", \.restarting)
-        $0("OOMKilled", \.oomKilled)
-        $0("Dead", \.dead)
-        $0("Pid", \.pid)
-        $0("ExitCode", \.exitCode)
-        $0("Error", \.error)
-        $0("StartedAt", \.startedAt)
-        $0("FinishedAt", \.finishedAt)
-        $0("Health", \.health, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Status", &status)
+        try fields("Running", &running)
+        try fields("Paused", &paused)
+        try fields("Restarting", &restarting)
+        try fields("OOMKilled", &oomKilled)
+        try fields("Dead", &dead)
+        try fields("Pid", &pid)
+        try fields("ExitCode", &exitCode)
+        try fields("Error", &error)
+        try fields("StartedAt", &startedAt)
+        try fields("FinishedAt", &finishedAt)
+        try fields("Health", &health, .omitEmpty)
     }
 }
 
@@ -211,10 +211,10 @@ public struct Health: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Status", \.status)
-        $0("FailingStreak", \.failingStreak)
-        $0("Log", \.log)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Status", &status)
+        try fields("FailingStreak", &failingStreak)
+        try fields("Log", &log)
     }
 }
 
@@ -227,11 +227,11 @@ public struct HealthcheckResult: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Start", \.start)
-        $0("End", \.end)
-        $0("ExitCode", \.exitCode)
-        $0("Output", \.output)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Start", &start)
+        try fields("End", &end)
+        try fields("ExitCode", &exitCode)
+        try fields("Output", &output)
     }
 }
 
@@ -242,9 +242,9 @@ public struct DriverData: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Data", \.data)
-        $0("Name", \.name)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Data", &data)
+        try fields("Name", &name)
     }
 }
 
@@ -260,9 +260,9 @@ public struct TopResponse: WireObject {
         self.processes = processes
     }
 
-    public static let fields = Fields<Self> {
-        $0("Titles", \.titles)
-        $0("Processes", \.processes)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Titles", &titles)
+        try fields("Processes", &processes)
     }
 }
 
@@ -278,9 +278,9 @@ public struct WaitResponse: WireObject {
         self.error = error.map { message in WaitError { $0.message = message } }
     }
 
-    public static let fields = Fields<Self> {
-        $0("StatusCode", \.statusCode)
-        $0("Error", \.error, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("StatusCode", &statusCode)
+        try fields("Error", &error, .omitEmpty)
     }
 
     public struct WaitError: WireObject {
@@ -288,7 +288,9 @@ public struct WaitResponse: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> { $0("Message", \.message, .omitEmpty) }
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Message", &message, .omitEmpty)
+        }
     }
 }
 
@@ -314,9 +316,9 @@ public struct FilesystemChange: WireObject {
         self.path = path
     }
 
-    public static let fields = Fields<Self> {
-        $0("Kind", \.kind)
-        $0("Path", \.path)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Kind", &kind)
+        try fields("Path", &path)
     }
 }
 
@@ -332,12 +334,12 @@ public struct PathStat: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("name", \.name)
-        $0("size", \.size)
-        $0("mode", \.mode)
-        $0("mtime", \.mtime)
-        $0("linkTarget", \.linkTarget)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("name", &name)
+        try fields("size", &size)
+        try fields("mode", &mode)
+        try fields("mtime", &mtime)
+        try fields("linkTarget", &linkTarget)
     }
 }
 
@@ -348,8 +350,8 @@ public struct ContainersPruneReport: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("ContainersDeleted", \.containersDeleted)
-        $0("SpaceReclaimed", \.spaceReclaimed)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("ContainersDeleted", &containersDeleted)
+        try fields("SpaceReclaimed", &spaceReclaimed)
     }
 }

@@ -39,16 +39,16 @@ public struct EventMessage: WireObject {
         }
     }
 
-    public static let fields = Fields<Self> {
-        $0("status", \.status, .omitEmpty)
-        $0("id", \.id, .omitEmpty)
-        $0("from", \.from, .omitEmpty)
-        $0("Type", \.type)
-        $0("Action", \.action)
-        $0("Actor", \.actor)
-        $0("scope", \.scope, .omitEmpty)
-        $0("time", \.time, .omitEmpty)
-        $0("timeNano", \.timeNano, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("status", &status, .omitEmpty)
+        try fields("id", &id, .omitEmpty)
+        try fields("from", &from, .omitEmpty)
+        try fields("Type", &type)
+        try fields("Action", &action)
+        try fields("Actor", &actor)
+        try fields("scope", &scope, .omitEmpty)
+        try fields("time", &time, .omitEmpty)
+        try fields("timeNano", &timeNano, .omitEmpty)
     }
 
     public struct Actor: WireObject {
@@ -62,9 +62,9 @@ public struct EventMessage: WireObject {
             self.attributes = attributes
         }
 
-        public static let fields = Fields<Self> {
-            $0("ID", \.id)
-            $0("Attributes", \.attributes)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("ID", &id)
+            try fields("Attributes", &attributes)
         }
     }
 }

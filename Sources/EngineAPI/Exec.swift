@@ -16,19 +16,19 @@ public struct ExecCreateRequest: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("User", \.user)
-        $0("Privileged", \.privileged)
-        $0("Tty", \.tty)
-        $0("ConsoleSize", \.consoleSize, .omitEmpty)
-        $0("AttachStdin", \.attachStdin)
-        $0("AttachStderr", \.attachStderr)
-        $0("AttachStdout", \.attachStdout)
-        $0("DetachKeys", \.detachKeys)
-        $0("Env", \.env)
-        $0("WorkingDir", \.workingDir)
-        $0.words("Cmd", \.cmd)
-        $0("Detach", \.detach)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("User", &user)
+        try fields("Privileged", &privileged)
+        try fields("Tty", &tty)
+        try fields("ConsoleSize", &consoleSize, .omitEmpty)
+        try fields("AttachStdin", &attachStdin)
+        try fields("AttachStderr", &attachStderr)
+        try fields("AttachStdout", &attachStdout)
+        try fields("DetachKeys", &detachKeys)
+        try fields("Env", &env)
+        try fields("WorkingDir", &workingDir)
+        try fields.words("Cmd", &cmd)
+        try fields("Detach", &detach)
     }
 }
 
@@ -40,7 +40,7 @@ public struct IDResponse: WireObject {
 
     public init(id: String) { self.id = id }
 
-    public static let fields = Fields<Self> { $0("Id", \.id) }
+    public mutating func visit(_ fields: inout some FieldVisitor) throws { try fields("Id", &id) }
 }
 
 /// The body of `POST /exec/{id}/start`.
@@ -52,10 +52,10 @@ public struct ExecStartRequest: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Detach", \.detach)
-        $0("Tty", \.tty)
-        $0("ConsoleSize", \.consoleSize, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Detach", &detach)
+        try fields("Tty", &tty)
+        try fields("ConsoleSize", &consoleSize, .omitEmpty)
     }
 }
 
@@ -76,19 +76,19 @@ public struct ExecInspect: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("ID", \.id)
-        $0("Running", \.running)
-        $0("ExitCode", \.exitCode)
-        $0("ProcessConfig", \.processConfig)
-        $0("OpenStdin", \.openStdin)
-        $0("OpenStderr", \.openStderr)
-        $0("OpenStdout", \.openStdout)
-        $0("CanRemove", \.canRemove)
-        $0("ContainerID", \.containerID)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("ID", &id)
+        try fields("Running", &running)
+        try fields("ExitCode", &exitCode)
+        try fields("ProcessConfig", &processConfig)
+        try fields("OpenStdin", &openStdin)
+        try fields("OpenStderr", &openStderr)
+        try fields("OpenStdout", &openStdout)
+        try fields("CanRemove", &canRemove)
+        try fields("ContainerID", &containerID)
         // A byte slice in Go, so base64; empty in practice.
-        $0("DetachKeys", \.detachKeys)
-        $0("Pid", \.pid)
+        try fields("DetachKeys", &detachKeys)
+        try fields("Pid", &pid)
     }
 
     public struct ProcessConfig: WireObject {
@@ -100,12 +100,12 @@ public struct ExecInspect: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("tty", \.tty)
-            $0("entrypoint", \.entrypoint)
-            $0("arguments", \.arguments)
-            $0("privileged", \.privileged, .omitEmpty)
-            $0("user", \.user, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("tty", &tty)
+            try fields("entrypoint", &entrypoint)
+            try fields("arguments", &arguments)
+            try fields("privileged", &privileged, .omitEmpty)
+            try fields("user", &user, .omitEmpty)
         }
     }
 }

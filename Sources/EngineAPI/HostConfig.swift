@@ -69,49 +69,49 @@ public struct HostConfig: WireObject {
         set { resources[keyPath: path] = newValue }
     }
 
-    public static let fields = Fields<Self> {
-        $0("Binds", \.binds)
-        $0("ContainerIDFile", \.containerIDFile)
-        $0("LogConfig", \.logConfig)
-        $0("NetworkMode", \.networkMode)
-        $0("PortBindings", \.portBindings)
-        $0("RestartPolicy", \.restartPolicy)
-        $0("AutoRemove", \.autoRemove)
-        $0("VolumeDriver", \.volumeDriver)
-        $0("VolumesFrom", \.volumesFrom)
-        $0("ConsoleSize", \.consoleSize)
-        $0("Annotations", \.annotations, .omitEmpty)
-        $0.words("CapAdd", \.capAdd)
-        $0.words("CapDrop", \.capDrop)
-        $0("CgroupnsMode", \.cgroupnsMode)
-        $0("Dns", \.dns)
-        $0("DnsOptions", \.dnsOptions)
-        $0("DnsSearch", \.dnsSearch)
-        $0("ExtraHosts", \.extraHosts)
-        $0("GroupAdd", \.groupAdd)
-        $0("IpcMode", \.ipcMode)
-        $0("Cgroup", \.cgroup)
-        $0("Links", \.links)
-        $0("OomScoreAdj", \.oomScoreAdj)
-        $0("PidMode", \.pidMode)
-        $0("Privileged", \.privileged)
-        $0("PublishAllPorts", \.publishAllPorts)
-        $0("ReadonlyRootfs", \.readonlyRootfs)
-        $0("SecurityOpt", \.securityOpt)
-        $0("StorageOpt", \.storageOpt, .omitEmpty)
-        $0("Tmpfs", \.tmpfs, .omitEmpty)
-        $0("UTSMode", \.utsMode)
-        $0("UsernsMode", \.usernsMode)
-        $0("IDMappings", \.idMappings, .omitEmpty)
-        $0("ShmSize", \.shmSize)
-        $0("Sysctls", \.sysctls, .omitEmpty)
-        $0("Runtime", \.runtime, .omitEmpty)
-        $0("Isolation", \.isolation)
-        $0.embed(\.resources)
-        $0("Mounts", \.mounts, .omitEmpty)
-        $0("MaskedPaths", \.maskedPaths)
-        $0("ReadonlyPaths", \.readonlyPaths)
-        $0("Init", \.`init`, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Binds", &binds)
+        try fields("ContainerIDFile", &containerIDFile)
+        try fields("LogConfig", &logConfig)
+        try fields("NetworkMode", &networkMode)
+        try fields("PortBindings", &portBindings)
+        try fields("RestartPolicy", &restartPolicy)
+        try fields("AutoRemove", &autoRemove)
+        try fields("VolumeDriver", &volumeDriver)
+        try fields("VolumesFrom", &volumesFrom)
+        try fields("ConsoleSize", &consoleSize)
+        try fields("Annotations", &annotations, .omitEmpty)
+        try fields.words("CapAdd", &capAdd)
+        try fields.words("CapDrop", &capDrop)
+        try fields("CgroupnsMode", &cgroupnsMode)
+        try fields("Dns", &dns)
+        try fields("DnsOptions", &dnsOptions)
+        try fields("DnsSearch", &dnsSearch)
+        try fields("ExtraHosts", &extraHosts)
+        try fields("GroupAdd", &groupAdd)
+        try fields("IpcMode", &ipcMode)
+        try fields("Cgroup", &cgroup)
+        try fields("Links", &links)
+        try fields("OomScoreAdj", &oomScoreAdj)
+        try fields("PidMode", &pidMode)
+        try fields("Privileged", &privileged)
+        try fields("PublishAllPorts", &publishAllPorts)
+        try fields("ReadonlyRootfs", &readonlyRootfs)
+        try fields("SecurityOpt", &securityOpt)
+        try fields("StorageOpt", &storageOpt, .omitEmpty)
+        try fields("Tmpfs", &tmpfs, .omitEmpty)
+        try fields("UTSMode", &utsMode)
+        try fields("UsernsMode", &usernsMode)
+        try fields("IDMappings", &idMappings, .omitEmpty)
+        try fields("ShmSize", &shmSize)
+        try fields("Sysctls", &sysctls, .omitEmpty)
+        try fields("Runtime", &runtime, .omitEmpty)
+        try fields("Isolation", &isolation)
+        try fields.embed(&resources)
+        try fields("Mounts", &mounts, .omitEmpty)
+        try fields("MaskedPaths", &maskedPaths)
+        try fields("ReadonlyPaths", &readonlyPaths)
+        try fields("Init", &`init`, .omitEmpty)
     }
 }
 
@@ -122,9 +122,9 @@ public struct IDMappings: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("UidMap", \.uidMap)
-        $0("GidMap", \.gidMap)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("UidMap", &uidMap)
+        try fields("GidMap", &gidMap)
     }
 }
 
@@ -181,42 +181,42 @@ public struct Resources: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("CpuShares", \.cpuShares)
-        $0("Memory", \.memory)
-        $0("NanoCpus", \.nanoCpus)
-        $0("CgroupParent", \.cgroupParent)
-        $0("BlkioWeight", \.blkioWeight)
-        $0("BlkioWeightDevice", \.blkioWeightDevice)
-        $0("BlkioDeviceReadBps", \.blkioDeviceReadBps)
-        $0("BlkioDeviceWriteBps", \.blkioDeviceWriteBps)
-        $0("BlkioDeviceReadIOps", \.blkioDeviceReadIOps)
-        $0("BlkioDeviceWriteIOps", \.blkioDeviceWriteIOps)
-        $0("CpuPeriod", \.cpuPeriod)
-        $0("CpuQuota", \.cpuQuota)
-        $0("CpuRealtimePeriod", \.cpuRealtimePeriod)
-        $0("CpuRealtimeRuntime", \.cpuRealtimeRuntime)
-        $0("CpusetCpus", \.cpusetCpus)
-        $0("CpusetMems", \.cpusetMems)
-        $0("Devices", \.devices)
-        $0("DeviceCgroupRules", \.deviceCgroupRules)
-        $0("DeviceRequests", \.deviceRequests)
-        $0("KernelMemory", \.kernelMemory, .omitEmpty)
-        $0("KernelMemoryTCP", \.kernelMemoryTCP, .omitEmpty)
-        $0("MemoryReservation", \.memoryReservation)
-        $0("MemorySwap", \.memorySwap)
-        $0("MemorySwappiness", \.memorySwappiness)
-        $0("OomKillDisable", \.oomKillDisable)
-        $0("PidsLimit", \.pidsLimit)
-        $0("Ulimits", \.ulimits)
-        $0("CpuCount", \.cpuCount)
-        $0("CpuPercent", \.cpuPercent)
-        $0("IOMaximumIOps", \.ioMaximumIOps)
-        $0("IOMaximumBandwidth", \.ioMaximumBandwidth)
-        $0("NetworkRateIn", \.networkRateIn, .omitEmpty)
-        $0("NetworkRateOut", \.networkRateOut, .omitEmpty)
-        $0("NetworkBurstIn", \.networkBurstIn, .omitEmpty)
-        $0("NetworkBurstOut", \.networkBurstOut, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("CpuShares", &cpuShares)
+        try fields("Memory", &memory)
+        try fields("NanoCpus", &nanoCpus)
+        try fields("CgroupParent", &cgroupParent)
+        try fields("BlkioWeight", &blkioWeight)
+        try fields("BlkioWeightDevice", &blkioWeightDevice)
+        try fields("BlkioDeviceReadBps", &blkioDeviceReadBps)
+        try fields("BlkioDeviceWriteBps", &blkioDeviceWriteBps)
+        try fields("BlkioDeviceReadIOps", &blkioDeviceReadIOps)
+        try fields("BlkioDeviceWriteIOps", &blkioDeviceWriteIOps)
+        try fields("CpuPeriod", &cpuPeriod)
+        try fields("CpuQuota", &cpuQuota)
+        try fields("CpuRealtimePeriod", &cpuRealtimePeriod)
+        try fields("CpuRealtimeRuntime", &cpuRealtimeRuntime)
+        try fields("CpusetCpus", &cpusetCpus)
+        try fields("CpusetMems", &cpusetMems)
+        try fields("Devices", &devices)
+        try fields("DeviceCgroupRules", &deviceCgroupRules)
+        try fields("DeviceRequests", &deviceRequests)
+        try fields("KernelMemory", &kernelMemory, .omitEmpty)
+        try fields("KernelMemoryTCP", &kernelMemoryTCP, .omitEmpty)
+        try fields("MemoryReservation", &memoryReservation)
+        try fields("MemorySwap", &memorySwap)
+        try fields("MemorySwappiness", &memorySwappiness)
+        try fields("OomKillDisable", &oomKillDisable)
+        try fields("PidsLimit", &pidsLimit)
+        try fields("Ulimits", &ulimits)
+        try fields("CpuCount", &cpuCount)
+        try fields("CpuPercent", &cpuPercent)
+        try fields("IOMaximumIOps", &ioMaximumIOps)
+        try fields("IOMaximumBandwidth", &ioMaximumBandwidth)
+        try fields("NetworkRateIn", &networkRateIn, .omitEmpty)
+        try fields("NetworkRateOut", &networkRateOut, .omitEmpty)
+        try fields("NetworkBurstIn", &networkBurstIn, .omitEmpty)
+        try fields("NetworkBurstOut", &networkBurstOut, .omitEmpty)
     }
 }
 
@@ -233,9 +233,9 @@ public struct RestartPolicy: WireObject {
         self.maximumRetryCount = maximumRetryCount
     }
 
-    public static let fields = Fields<Self> {
-        $0("Name", \.name)
-        $0("MaximumRetryCount", \.maximumRetryCount)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Name", &name)
+        try fields("MaximumRetryCount", &maximumRetryCount)
     }
 }
 
@@ -251,9 +251,9 @@ public struct LogConfig: WireObject {
         self.config = config
     }
 
-    public static let fields = Fields<Self> {
-        $0("Type", \.type)
-        $0("Config", \.config)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Type", &type)
+        try fields("Config", &config)
     }
 }
 
@@ -271,10 +271,10 @@ public struct Ulimit: WireObject {
         self.soft = soft
     }
 
-    public static let fields = Fields<Self> {
-        $0("Name", \.name)
-        $0("Hard", \.hard)
-        $0("Soft", \.soft)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Name", &name)
+        try fields("Hard", &hard)
+        try fields("Soft", &soft)
     }
 }
 
@@ -292,10 +292,10 @@ public struct DeviceMapping: WireObject {
         self.cgroupPermissions = cgroupPermissions
     }
 
-    public static let fields = Fields<Self> {
-        $0("PathOnHost", \.pathOnHost)
-        $0("PathInContainer", \.pathInContainer)
-        $0("CgroupPermissions", \.cgroupPermissions)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("PathOnHost", &pathOnHost)
+        try fields("PathInContainer", &pathInContainer)
+        try fields("CgroupPermissions", &cgroupPermissions)
     }
 }
 
@@ -310,12 +310,12 @@ public struct DeviceRequest: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Driver", \.driver)
-        $0("Count", \.count)
-        $0("DeviceIDs", \.deviceIDs)
-        $0("Capabilities", \.capabilities)
-        $0("Options", \.options)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Driver", &driver)
+        try fields("Count", &count)
+        try fields("DeviceIDs", &deviceIDs)
+        try fields("Capabilities", &capabilities)
+        try fields("Options", &options)
     }
 }
 
@@ -331,9 +331,9 @@ public struct WeightDevice: WireObject {
         self.weight = weight
     }
 
-    public static let fields = Fields<Self> {
-        $0("Path", \.path)
-        $0("Weight", \.weight)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Path", &path)
+        try fields("Weight", &weight)
     }
 }
 
@@ -349,9 +349,9 @@ public struct ThrottleDevice: WireObject {
         self.rate = rate
     }
 
-    public static let fields = Fields<Self> {
-        $0("Path", \.path)
-        $0("Rate", \.rate)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Path", &path)
+        try fields("Rate", &rate)
     }
 }
 
@@ -367,9 +367,9 @@ public struct PortBinding: WireObject {
         self.hostPort = hostPort
     }
 
-    public static let fields = Fields<Self> {
-        $0("HostIp", \.hostIP)
-        $0("HostPort", \.hostPort)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("HostIp", &hostIP)
+        try fields("HostPort", &hostPort)
     }
 }
 
@@ -386,9 +386,9 @@ public struct ContainerUpdateRequest: WireObject {
         set { resources[keyPath: path] = newValue }
     }
 
-    public static let fields = Fields<Self> {
-        $0.embed(\.resources)
-        $0("RestartPolicy", \.restartPolicy)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields.embed(&resources)
+        try fields("RestartPolicy", &restartPolicy)
     }
 }
 
@@ -400,5 +400,5 @@ public struct ContainerUpdateResponse: WireObject {
 
     public init(warnings: [String]?) { self.warnings = warnings }
 
-    public static let fields = Fields<Self> { $0("Warnings", \.warnings) }
+    public mutating func visit(_ fields: inout some FieldVisitor) throws { try fields("Warnings", &warnings) }
 }

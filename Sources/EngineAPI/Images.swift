@@ -20,18 +20,18 @@ public struct ImageSummary: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Containers", \.containers)
-        $0("Created", \.created)
-        $0("Id", \.id)
-        $0("Labels", \.labels)
-        $0("ParentId", \.parentID)
-        $0("Descriptor", \.descriptor, .omitEmpty)
-        $0("RepoDigests", \.repoDigests)
-        $0("RepoTags", \.repoTags)
-        $0("SharedSize", \.sharedSize)
-        $0("Size", \.size)
-        $0("VirtualSize", \.virtualSize, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Containers", &containers)
+        try fields("Created", &created)
+        try fields("Id", &id)
+        try fields("Labels", &labels)
+        try fields("ParentId", &parentID)
+        try fields("Descriptor", &descriptor, .omitEmpty)
+        try fields("RepoDigests", &repoDigests)
+        try fields("RepoTags", &repoTags)
+        try fields("SharedSize", &sharedSize)
+        try fields("Size", &size)
+        try fields("VirtualSize", &virtualSize, .omitEmpty)
     }
 }
 
@@ -61,26 +61,26 @@ public struct ImageInspect: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Id", \.id)
-        $0("RepoTags", \.repoTags)
-        $0("RepoDigests", \.repoDigests)
-        $0("Parent", \.parent)
-        $0("Comment", \.comment)
-        $0("Created", \.created, .omitEmpty)
-        $0("DockerVersion", \.dockerVersion)
-        $0("Author", \.author)
-        $0("Config", \.config)
-        $0("Architecture", \.architecture)
-        $0("Variant", \.variant, .omitEmpty)
-        $0("Os", \.os)
-        $0("OsVersion", \.osVersion, .omitEmpty)
-        $0("Size", \.size)
-        $0("VirtualSize", \.virtualSize, .omitEmpty)
-        $0("GraphDriver", \.graphDriver)
-        $0("RootFS", \.rootFS)
-        $0("Metadata", \.metadata)
-        $0("Descriptor", \.descriptor, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Id", &id)
+        try fields("RepoTags", &repoTags)
+        try fields("RepoDigests", &repoDigests)
+        try fields("Parent", &parent)
+        try fields("Comment", &comment)
+        try fields("Created", &created, .omitEmpty)
+        try fields("DockerVersion", &dockerVersion)
+        try fields("Author", &author)
+        try fields("Config", &config)
+        try fields("Architecture", &architecture)
+        try fields("Variant", &variant, .omitEmpty)
+        try fields("Os", &os)
+        try fields("OsVersion", &osVersion, .omitEmpty)
+        try fields("Size", &size)
+        try fields("VirtualSize", &virtualSize, .omitEmpty)
+        try fields("GraphDriver", &graphDriver)
+        try fields("RootFS", &rootFS)
+        try fields("Metadata", &metadata)
+        try fields("Descriptor", &descriptor, .omitEmpty)
     }
 
     public struct RootFS: WireObject {
@@ -89,9 +89,9 @@ public struct ImageInspect: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("Type", \.type, .omitEmpty)
-            $0("Layers", \.layers, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Type", &type, .omitEmpty)
+            try fields("Layers", &layers, .omitEmpty)
         }
     }
 
@@ -100,7 +100,7 @@ public struct ImageInspect: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> { $0("LastTagTime", \.lastTagTime) }
+        public mutating func visit(_ fields: inout some FieldVisitor) throws { try fields("LastTagTime", &lastTagTime) }
     }
 }
 
@@ -122,20 +122,20 @@ public struct ImageConfig: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("User", \.user, .omitEmpty)
-        $0("ExposedPorts", \.exposedPorts, .omitEmpty)
-        $0("Env", \.env, .omitEmpty)
-        $0.words("Entrypoint", \.entrypoint, .omitEmpty)
-        $0.words("Cmd", \.cmd, .omitEmpty)
-        $0("Volumes", \.volumes, .omitEmpty)
-        $0("WorkingDir", \.workingDir, .omitEmpty)
-        $0("Labels", \.labels, .omitEmpty)
-        $0("StopSignal", \.stopSignal, .omitEmpty)
-        $0("ArgsEscaped", \.argsEscaped, .omitEmpty)
-        $0("Healthcheck", \.healthcheck, .omitEmpty)
-        $0("OnBuild", \.onBuild, .omitEmpty)
-        $0.words("Shell", \.shell, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("User", &user, .omitEmpty)
+        try fields("ExposedPorts", &exposedPorts, .omitEmpty)
+        try fields("Env", &env, .omitEmpty)
+        try fields.words("Entrypoint", &entrypoint, .omitEmpty)
+        try fields.words("Cmd", &cmd, .omitEmpty)
+        try fields("Volumes", &volumes, .omitEmpty)
+        try fields("WorkingDir", &workingDir, .omitEmpty)
+        try fields("Labels", &labels, .omitEmpty)
+        try fields("StopSignal", &stopSignal, .omitEmpty)
+        try fields("ArgsEscaped", &argsEscaped, .omitEmpty)
+        try fields("Healthcheck", &healthcheck, .omitEmpty)
+        try fields("OnBuild", &onBuild, .omitEmpty)
+        try fields.words("Shell", &shell, .omitEmpty)
     }
 }
 
@@ -152,13 +152,13 @@ public struct ImageHistoryItem: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Comment", \.comment)
-        $0("Created", \.created)
-        $0("CreatedBy", \.createdBy)
-        $0("Id", \.id)
-        $0("Size", \.size)
-        $0("Tags", \.tags)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Comment", &comment)
+        try fields("Created", &created)
+        try fields("CreatedBy", &createdBy)
+        try fields("Id", &id)
+        try fields("Size", &size)
+        try fields("Tags", &tags)
     }
 }
 
@@ -172,9 +172,9 @@ public struct ImageDeleteItem: WireObject {
     public static func deleted(_ id: String) -> Self { Self { $0.deleted = id } }
     public static func untagged(_ reference: String) -> Self { Self { $0.untagged = reference } }
 
-    public static let fields = Fields<Self> {
-        $0("Deleted", \.deleted, .omitEmpty)
-        $0("Untagged", \.untagged, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Deleted", &deleted, .omitEmpty)
+        try fields("Untagged", &untagged, .omitEmpty)
     }
 }
 
@@ -185,9 +185,9 @@ public struct ImagesPruneReport: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("ImagesDeleted", \.imagesDeleted)
-        $0("SpaceReclaimed", \.spaceReclaimed)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("ImagesDeleted", &imagesDeleted)
+        try fields("SpaceReclaimed", &spaceReclaimed)
     }
 }
 
@@ -201,12 +201,12 @@ public struct ImageSearchResult: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("star_count", \.starCount)
-        $0("is_official", \.isOfficial)
-        $0("name", \.name)
-        $0("is_automated", \.isAutomated)
-        $0("description", \.description)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("star_count", &starCount)
+        try fields("is_official", &isOfficial)
+        try fields("name", &name)
+        try fields("is_automated", &isAutomated)
+        try fields("description", &description)
     }
 }
 
@@ -217,9 +217,9 @@ public struct DistributionInspect: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Descriptor", \.descriptor)
-        $0("Platforms", \.platforms)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Descriptor", &descriptor)
+        try fields("Platforms", &platforms)
     }
 }
 
@@ -235,14 +235,14 @@ public struct Descriptor: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("mediaType", \.mediaType)
-        $0("digest", \.digest)
-        $0("size", \.size)
-        $0("urls", \.urls, .omitEmpty)
-        $0("annotations", \.annotations, .omitEmpty)
-        $0("platform", \.platform, .omitEmpty)
-        $0("artifactType", \.artifactType, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("mediaType", &mediaType)
+        try fields("digest", &digest)
+        try fields("size", &size)
+        try fields("urls", &urls, .omitEmpty)
+        try fields("annotations", &annotations, .omitEmpty)
+        try fields("platform", &platform, .omitEmpty)
+        try fields("artifactType", &artifactType, .omitEmpty)
     }
 
     public struct Platform: WireObject {
@@ -254,12 +254,12 @@ public struct Descriptor: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("architecture", \.architecture)
-            $0("os", \.os)
-            $0("os.version", \.osVersion, .omitEmpty)
-            $0("os.features", \.osFeatures, .omitEmpty)
-            $0("variant", \.variant, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("architecture", &architecture)
+            try fields("os", &os)
+            try fields("os.version", &osVersion, .omitEmpty)
+            try fields("os.features", &osFeatures, .omitEmpty)
+            try fields("variant", &variant, .omitEmpty)
         }
     }
 }
@@ -295,15 +295,15 @@ public struct ProgressMessage: WireObject {
         self.errorDetail = ErrorDetail { $0.message = error }
     }
 
-    public static let fields = Fields<Self> {
-        $0("stream", \.stream, .omitEmpty)
-        $0("status", \.status, .omitEmpty)
-        $0("progressDetail", \.progressDetail, .omitEmpty)
-        $0("progress", \.progress, .omitEmpty)
-        $0("id", \.id, .omitEmpty)
-        $0("errorDetail", \.errorDetail, .omitEmpty)
-        $0("error", \.error, .omitEmpty)
-        $0("aux", \.aux, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("stream", &stream, .omitEmpty)
+        try fields("status", &status, .omitEmpty)
+        try fields("progressDetail", &progressDetail, .omitEmpty)
+        try fields("progress", &progress, .omitEmpty)
+        try fields("id", &id, .omitEmpty)
+        try fields("errorDetail", &errorDetail, .omitEmpty)
+        try fields("error", &error, .omitEmpty)
+        try fields("aux", &aux, .omitEmpty)
     }
 
     /// Bytes.
@@ -318,9 +318,9 @@ public struct ProgressMessage: WireObject {
             self.total = total
         }
 
-        public static let fields = Fields<Self> {
-            $0("current", \.current, .omitEmpty)
-            $0("total", \.total, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("current", &current, .omitEmpty)
+            try fields("total", &total, .omitEmpty)
         }
     }
 
@@ -330,9 +330,9 @@ public struct ProgressMessage: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("code", \.code, .omitEmpty)
-            $0("message", \.message, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("code", &code, .omitEmpty)
+            try fields("message", &message, .omitEmpty)
         }
     }
 }

@@ -14,17 +14,17 @@ public struct Mount: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Type", \.type, .omitEmpty)
-        $0("Source", \.source, .omitEmpty)
-        $0("Target", \.target, .omitEmpty)
-        $0("ReadOnly", \.readOnly, .omitEmpty)
-        $0("Consistency", \.consistency, .omitEmpty)
-        $0("BindOptions", \.bindOptions, .omitEmpty)
-        $0("VolumeOptions", \.volumeOptions, .omitEmpty)
-        $0("ImageOptions", \.imageOptions, .omitEmpty)
-        $0("TmpfsOptions", \.tmpfsOptions, .omitEmpty)
-        $0("ClusterOptions", \.clusterOptions, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Type", &type, .omitEmpty)
+        try fields("Source", &source, .omitEmpty)
+        try fields("Target", &target, .omitEmpty)
+        try fields("ReadOnly", &readOnly, .omitEmpty)
+        try fields("Consistency", &consistency, .omitEmpty)
+        try fields("BindOptions", &bindOptions, .omitEmpty)
+        try fields("VolumeOptions", &volumeOptions, .omitEmpty)
+        try fields("ImageOptions", &imageOptions, .omitEmpty)
+        try fields("TmpfsOptions", &tmpfsOptions, .omitEmpty)
+        try fields("ClusterOptions", &clusterOptions, .omitEmpty)
     }
 
     public struct BindOptions: WireObject {
@@ -40,13 +40,13 @@ public struct Mount: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("Propagation", \.propagation, .omitEmpty)
-            $0("NonRecursive", \.nonRecursive, .omitEmpty)
-            $0("CreateMountpoint", \.createMountpoint, .omitEmpty)
-            $0("ReadOnlyNonRecursive", \.readOnlyNonRecursive, .omitEmpty)
-            $0("ReadOnlyForceRecursive", \.readOnlyForceRecursive, .omitEmpty)
-            $0("IDMap", \.mapsOwners, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Propagation", &propagation, .omitEmpty)
+            try fields("NonRecursive", &nonRecursive, .omitEmpty)
+            try fields("CreateMountpoint", &createMountpoint, .omitEmpty)
+            try fields("ReadOnlyNonRecursive", &readOnlyNonRecursive, .omitEmpty)
+            try fields("ReadOnlyForceRecursive", &readOnlyForceRecursive, .omitEmpty)
+            try fields("IDMap", &mapsOwners, .omitEmpty)
         }
     }
 
@@ -58,11 +58,11 @@ public struct Mount: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("NoCopy", \.noCopy, .omitEmpty)
-            $0("Labels", \.labels, .omitEmpty)
-            $0("Subpath", \.subpath, .omitEmpty)
-            $0("DriverConfig", \.driverConfig, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("NoCopy", &noCopy, .omitEmpty)
+            try fields("Labels", &labels, .omitEmpty)
+            try fields("Subpath", &subpath, .omitEmpty)
+            try fields("DriverConfig", &driverConfig, .omitEmpty)
         }
     }
 
@@ -72,9 +72,9 @@ public struct Mount: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("Name", \.name, .omitEmpty)
-            $0("Options", \.options, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Name", &name, .omitEmpty)
+            try fields("Options", &options, .omitEmpty)
         }
     }
 
@@ -83,7 +83,9 @@ public struct Mount: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> { $0("Subpath", \.subpath, .omitEmpty) }
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Subpath", &subpath, .omitEmpty)
+        }
     }
 
     public struct TmpfsOptions: WireObject {
@@ -95,10 +97,10 @@ public struct Mount: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("SizeBytes", \.sizeBytes, .omitEmpty)
-            $0("Mode", \.mode, .omitEmpty)
-            $0("Options", \.options, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("SizeBytes", &sizeBytes, .omitEmpty)
+            try fields("Mode", &mode, .omitEmpty)
+            try fields("Options", &options, .omitEmpty)
         }
     }
 }
@@ -118,14 +120,14 @@ public struct MountPoint: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Type", \.type, .omitEmpty)
-        $0("Name", \.name, .omitEmpty)
-        $0("Source", \.source)
-        $0("Destination", \.destination)
-        $0("Driver", \.driver, .omitEmpty)
-        $0("Mode", \.mode)
-        $0("RW", \.rw)
-        $0("Propagation", \.propagation)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Type", &type, .omitEmpty)
+        try fields("Name", &name, .omitEmpty)
+        try fields("Source", &source)
+        try fields("Destination", &destination)
+        try fields("Driver", &driver, .omitEmpty)
+        try fields("Mode", &mode)
+        try fields("RW", &rw)
+        try fields("Propagation", &propagation)
     }
 }

@@ -19,20 +19,20 @@ public struct NetworkCreateRequest: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Name", \.name)
-        $0("Driver", \.driver)
-        $0("Scope", \.scope)
-        $0("EnableIPv4", \.enableIPv4, .omitEmpty)
-        $0("EnableIPv6", \.enableIPv6, .omitEmpty)
-        $0("IPAM", \.ipam)
-        $0("Internal", \.internal)
-        $0("Attachable", \.attachable)
-        $0("Ingress", \.ingress)
-        $0("ConfigOnly", \.configOnly)
-        $0("ConfigFrom", \.configFrom)
-        $0("Options", \.options)
-        $0("Labels", \.labels)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Name", &name)
+        try fields("Driver", &driver)
+        try fields("Scope", &scope)
+        try fields("EnableIPv4", &enableIPv4, .omitEmpty)
+        try fields("EnableIPv6", &enableIPv6, .omitEmpty)
+        try fields("IPAM", &ipam)
+        try fields("Internal", &`internal`)
+        try fields("Attachable", &attachable)
+        try fields("Ingress", &ingress)
+        try fields("ConfigOnly", &configOnly)
+        try fields("ConfigFrom", &configFrom)
+        try fields("Options", &options)
+        try fields("Labels", &labels)
     }
 }
 
@@ -48,9 +48,9 @@ public struct NetworkCreateResponse: WireObject {
         self.warning = warning
     }
 
-    public static let fields = Fields<Self> {
-        $0("Id", \.id)
-        $0("Warning", \.warning)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Id", &id)
+        try fields("Warning", &warning)
     }
 }
 
@@ -61,9 +61,9 @@ public struct NetworkConnectRequest: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Container", \.container)
-        $0("EndpointConfig", \.endpointConfig)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Container", &container)
+        try fields("EndpointConfig", &endpointConfig)
     }
 }
 
@@ -75,9 +75,9 @@ public struct NetworkDisconnectRequest: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Container", \.container)
-        $0("Force", \.force)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Container", &container)
+        try fields("Force", &force)
     }
 }
 
@@ -87,7 +87,9 @@ public struct NetworksPruneReport: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> { $0("NetworksDeleted", \.networksDeleted) }
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("NetworksDeleted", &networksDeleted)
+    }
 }
 
 /// The body and the answer of `POST /containers/{name}/ports/add` and `…/ports/remove`: an endpoint of this engine's
@@ -101,5 +103,5 @@ public struct PortChangeRequest: WireObject {
 
     public init(portBindings: [String: [PortBinding]?]) { self.portBindings = portBindings }
 
-    public static let fields = Fields<Self> { $0("PortBindings", \.portBindings) }
+    public mutating func visit(_ fields: inout some FieldVisitor) throws { try fields("PortBindings", &portBindings) }
 }

@@ -4,7 +4,9 @@ public struct NetworkingConfig: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> { $0("EndpointsConfig", \.endpointsConfig) }
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("EndpointsConfig", &endpointsConfig)
+    }
 }
 
 /// A container's place in one network.
@@ -27,22 +29,22 @@ public struct EndpointSettings: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("IPAMConfig", \.ipamConfig)
-        $0("Links", \.links)
-        $0("Aliases", \.aliases)
-        $0("MacAddress", \.macAddress)
-        $0("DriverOpts", \.driverOpts)
-        $0("GwPriority", \.gwPriority)
-        $0("NetworkID", \.networkID)
-        $0("EndpointID", \.endpointID)
-        $0("Gateway", \.gateway)
-        $0("IPAddress", \.ipAddress)
-        $0("IPPrefixLen", \.ipPrefixLen)
-        $0("IPv6Gateway", \.ipv6Gateway)
-        $0("GlobalIPv6Address", \.globalIPv6Address)
-        $0("GlobalIPv6PrefixLen", \.globalIPv6PrefixLen)
-        $0("DNSNames", \.dnsNames)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("IPAMConfig", &ipamConfig)
+        try fields("Links", &links)
+        try fields("Aliases", &aliases)
+        try fields("MacAddress", &macAddress)
+        try fields("DriverOpts", &driverOpts)
+        try fields("GwPriority", &gwPriority)
+        try fields("NetworkID", &networkID)
+        try fields("EndpointID", &endpointID)
+        try fields("Gateway", &gateway)
+        try fields("IPAddress", &ipAddress)
+        try fields("IPPrefixLen", &ipPrefixLen)
+        try fields("IPv6Gateway", &ipv6Gateway)
+        try fields("GlobalIPv6Address", &globalIPv6Address)
+        try fields("GlobalIPv6PrefixLen", &globalIPv6PrefixLen)
+        try fields("DNSNames", &dnsNames)
     }
 
     /// Addresses that the user asked for.
@@ -53,10 +55,10 @@ public struct EndpointSettings: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("IPv4Address", \.ipv4Address, .omitEmpty)
-            $0("IPv6Address", \.ipv6Address, .omitEmpty)
-            $0("LinkLocalIPs", \.linkLocalIPs, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("IPv4Address", &ipv4Address, .omitEmpty)
+            try fields("IPv6Address", &ipv6Address, .omitEmpty)
+            try fields("LinkLocalIPs", &linkLocalIPs, .omitEmpty)
         }
     }
 }
@@ -86,25 +88,25 @@ public struct NetworkSettings: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Bridge", \.bridge)
-        $0("SandboxID", \.sandboxID)
-        $0("SandboxKey", \.sandboxKey)
-        $0("Ports", \.ports)
-        $0("HairpinMode", \.hairpinMode)
-        $0("LinkLocalIPv6Address", \.linkLocalIPv6Address)
-        $0("LinkLocalIPv6PrefixLen", \.linkLocalIPv6PrefixLen)
-        $0("SecondaryIPAddresses", \.secondaryIPAddresses)
-        $0("SecondaryIPv6Addresses", \.secondaryIPv6Addresses)
-        $0("EndpointID", \.endpointID)
-        $0("Gateway", \.gateway)
-        $0("GlobalIPv6Address", \.globalIPv6Address)
-        $0("GlobalIPv6PrefixLen", \.globalIPv6PrefixLen)
-        $0("IPAddress", \.ipAddress)
-        $0("IPPrefixLen", \.ipPrefixLen)
-        $0("IPv6Gateway", \.ipv6Gateway)
-        $0("MacAddress", \.macAddress)
-        $0("Networks", \.networks)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Bridge", &bridge)
+        try fields("SandboxID", &sandboxID)
+        try fields("SandboxKey", &sandboxKey)
+        try fields("Ports", &ports)
+        try fields("HairpinMode", &hairpinMode)
+        try fields("LinkLocalIPv6Address", &linkLocalIPv6Address)
+        try fields("LinkLocalIPv6PrefixLen", &linkLocalIPv6PrefixLen)
+        try fields("SecondaryIPAddresses", &secondaryIPAddresses)
+        try fields("SecondaryIPv6Addresses", &secondaryIPv6Addresses)
+        try fields("EndpointID", &endpointID)
+        try fields("Gateway", &gateway)
+        try fields("GlobalIPv6Address", &globalIPv6Address)
+        try fields("GlobalIPv6PrefixLen", &globalIPv6PrefixLen)
+        try fields("IPAddress", &ipAddress)
+        try fields("IPPrefixLen", &ipPrefixLen)
+        try fields("IPv6Gateway", &ipv6Gateway)
+        try fields("MacAddress", &macAddress)
+        try fields("Networks", &networks)
     }
 }
 
@@ -115,9 +117,9 @@ public struct NetworkAddress: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Addr", \.addr)
-        $0("PrefixLen", \.prefixLen)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Addr", &addr)
+        try fields("PrefixLen", &prefixLen)
     }
 }
 
@@ -143,23 +145,23 @@ public struct NetworkInspect: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Name", \.name)
-        $0("Id", \.id)
-        $0("Created", \.created)
-        $0("Scope", \.scope)
-        $0("Driver", \.driver)
-        $0("EnableIPv4", \.enableIPv4)
-        $0("EnableIPv6", \.enableIPv6)
-        $0("IPAM", \.ipam)
-        $0("Internal", \.internal)
-        $0("Attachable", \.attachable)
-        $0("Ingress", \.ingress)
-        $0("ConfigFrom", \.configFrom)
-        $0("ConfigOnly", \.configOnly)
-        $0("Containers", \.containers)
-        $0("Options", \.options)
-        $0("Labels", \.labels)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Name", &name)
+        try fields("Id", &id)
+        try fields("Created", &created)
+        try fields("Scope", &scope)
+        try fields("Driver", &driver)
+        try fields("EnableIPv4", &enableIPv4)
+        try fields("EnableIPv6", &enableIPv6)
+        try fields("IPAM", &ipam)
+        try fields("Internal", &`internal`)
+        try fields("Attachable", &attachable)
+        try fields("Ingress", &ingress)
+        try fields("ConfigFrom", &configFrom)
+        try fields("ConfigOnly", &configOnly)
+        try fields("Containers", &containers)
+        try fields("Options", &options)
+        try fields("Labels", &labels)
     }
 
     public struct ConfigReference: WireObject {
@@ -167,7 +169,7 @@ public struct NetworkInspect: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> { $0("Network", \.network) }
+        public mutating func visit(_ fields: inout some FieldVisitor) throws { try fields("Network", &network) }
     }
 
     public struct EndpointResource: WireObject {
@@ -179,12 +181,12 @@ public struct NetworkInspect: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("Name", \.name)
-            $0("EndpointID", \.endpointID)
-            $0("MacAddress", \.macAddress)
-            $0("IPv4Address", \.ipv4Address)
-            $0("IPv6Address", \.ipv6Address)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Name", &name)
+            try fields("EndpointID", &endpointID)
+            try fields("MacAddress", &macAddress)
+            try fields("IPv4Address", &ipv4Address)
+            try fields("IPv6Address", &ipv6Address)
         }
     }
 }
@@ -197,10 +199,10 @@ public struct IPAM: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Driver", \.driver)
-        $0("Options", \.options)
-        $0("Config", \.config)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Driver", &driver)
+        try fields("Options", &options)
+        try fields("Config", &config)
     }
 
     public struct Pool: WireObject {
@@ -211,11 +213,11 @@ public struct IPAM: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("Subnet", \.subnet, .omitEmpty)
-            $0("IPRange", \.ipRange, .omitEmpty)
-            $0("Gateway", \.gateway, .omitEmpty)
-            $0("AuxiliaryAddresses", \.auxiliaryAddresses, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Subnet", &subnet, .omitEmpty)
+            try fields("IPRange", &ipRange, .omitEmpty)
+            try fields("Gateway", &gateway, .omitEmpty)
+            try fields("AuxiliaryAddresses", &auxiliaryAddresses, .omitEmpty)
         }
     }
 }

@@ -17,19 +17,19 @@ public struct ContainerStats: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("name", \.name, .omitEmpty)
-        $0("id", \.id, .omitEmpty)
-        $0("read", \.read)
-        $0("preread", \.preread)
-        $0("pids_stats", \.pidsStats)
-        $0("blkio_stats", \.blkioStats)
-        $0("num_procs", \.numProcs)
-        $0("storage_stats", \.storageStats)
-        $0("cpu_stats", \.cpuStats)
-        $0("precpu_stats", \.precpuStats)
-        $0("memory_stats", \.memoryStats)
-        $0("networks", \.networks, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("name", &name, .omitEmpty)
+        try fields("id", &id, .omitEmpty)
+        try fields("read", &read)
+        try fields("preread", &preread)
+        try fields("pids_stats", &pidsStats)
+        try fields("blkio_stats", &blkioStats)
+        try fields("num_procs", &numProcs)
+        try fields("storage_stats", &storageStats)
+        try fields("cpu_stats", &cpuStats)
+        try fields("precpu_stats", &precpuStats)
+        try fields("memory_stats", &memoryStats)
+        try fields("networks", &networks, .omitEmpty)
     }
 
     public struct Pids: WireObject {
@@ -39,9 +39,9 @@ public struct ContainerStats: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("current", \.current, .omitEmpty)
-            $0("limit", \.limit, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("current", &current, .omitEmpty)
+            try fields("limit", &limit, .omitEmpty)
         }
     }
 
@@ -54,11 +54,11 @@ public struct ContainerStats: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("cpu_usage", \.usage)
-            $0("system_cpu_usage", \.systemUsage, .omitEmpty)
-            $0("online_cpus", \.onlineCPUs, .omitEmpty)
-            $0("throttling_data", \.throttling)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("cpu_usage", &usage)
+            try fields("system_cpu_usage", &systemUsage, .omitEmpty)
+            try fields("online_cpus", &onlineCPUs, .omitEmpty)
+            try fields("throttling_data", &throttling)
         }
 
         /// Nanoseconds.
@@ -71,11 +71,11 @@ public struct ContainerStats: WireObject {
 
             public init() {}
 
-            public static let fields = Fields<Self> {
-                $0("total_usage", \.total)
-                $0("percpu_usage", \.perCPU, .omitEmpty)
-                $0("usage_in_kernelmode", \.kernelMode)
-                $0("usage_in_usermode", \.userMode)
+            public mutating func visit(_ fields: inout some FieldVisitor) throws {
+                try fields("total_usage", &total)
+                try fields("percpu_usage", &perCPU, .omitEmpty)
+                try fields("usage_in_kernelmode", &kernelMode)
+                try fields("usage_in_usermode", &userMode)
             }
         }
 
@@ -87,10 +87,10 @@ public struct ContainerStats: WireObject {
 
             public init() {}
 
-            public static let fields = Fields<Self> {
-                $0("periods", \.periods)
-                $0("throttled_periods", \.throttledPeriods)
-                $0("throttled_time", \.throttledTime)
+            public mutating func visit(_ fields: inout some FieldVisitor) throws {
+                try fields("periods", &periods)
+                try fields("throttled_periods", &throttledPeriods)
+                try fields("throttled_time", &throttledTime)
             }
         }
     }
@@ -106,12 +106,12 @@ public struct ContainerStats: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("usage", \.usage, .omitEmpty)
-            $0("max_usage", \.maxUsage, .omitEmpty)
-            $0("stats", \.stats, .omitEmpty)
-            $0("failcnt", \.failcnt, .omitEmpty)
-            $0("limit", \.limit, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("usage", &usage, .omitEmpty)
+            try fields("max_usage", &maxUsage, .omitEmpty)
+            try fields("stats", &stats, .omitEmpty)
+            try fields("failcnt", &failcnt, .omitEmpty)
+            try fields("limit", &limit, .omitEmpty)
         }
     }
 
@@ -128,15 +128,15 @@ public struct ContainerStats: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("io_service_bytes_recursive", \.serviceBytes)
-            $0("io_serviced_recursive", \.serviced)
-            $0("io_queue_recursive", \.queued)
-            $0("io_service_time_recursive", \.serviceTime)
-            $0("io_wait_time_recursive", \.waitTime)
-            $0("io_merged_recursive", \.merged)
-            $0("io_time_recursive", \.time)
-            $0("sectors_recursive", \.sectors)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("io_service_bytes_recursive", &serviceBytes)
+            try fields("io_serviced_recursive", &serviced)
+            try fields("io_queue_recursive", &queued)
+            try fields("io_service_time_recursive", &serviceTime)
+            try fields("io_wait_time_recursive", &waitTime)
+            try fields("io_merged_recursive", &merged)
+            try fields("io_time_recursive", &time)
+            try fields("sectors_recursive", &sectors)
         }
 
         public struct Entry: WireObject {
@@ -155,11 +155,11 @@ public struct ContainerStats: WireObject {
                 self.value = value
             }
 
-            public static let fields = Fields<Self> {
-                $0("major", \.major)
-                $0("minor", \.minor)
-                $0("op", \.op)
-                $0("value", \.value)
+            public mutating func visit(_ fields: inout some FieldVisitor) throws {
+                try fields("major", &major)
+                try fields("minor", &minor)
+                try fields("op", &op)
+                try fields("value", &value)
             }
         }
     }
@@ -181,17 +181,17 @@ public struct ContainerStats: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("rx_bytes", \.rxBytes)
-            $0("rx_packets", \.rxPackets)
-            $0("rx_errors", \.rxErrors)
-            $0("rx_dropped", \.rxDropped)
-            $0("tx_bytes", \.txBytes)
-            $0("tx_packets", \.txPackets)
-            $0("tx_errors", \.txErrors)
-            $0("tx_dropped", \.txDropped)
-            $0("rx_rate_limit", \.rxRateLimit, .omitEmpty)
-            $0("tx_rate_limit", \.txRateLimit, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("rx_bytes", &rxBytes)
+            try fields("rx_packets", &rxPackets)
+            try fields("rx_errors", &rxErrors)
+            try fields("rx_dropped", &rxDropped)
+            try fields("tx_bytes", &txBytes)
+            try fields("tx_packets", &txPackets)
+            try fields("tx_errors", &txErrors)
+            try fields("tx_dropped", &txDropped)
+            try fields("rx_rate_limit", &rxRateLimit, .omitEmpty)
+            try fields("tx_rate_limit", &txRateLimit, .omitEmpty)
         }
     }
 }

@@ -6,7 +6,7 @@ public struct ErrorResponse: WireObject, Error {
 
     public init(message: String) { self.message = message }
 
-    public static let fields = Fields<Self> { $0("message", \.message) }
+    public mutating func visit(_ fields: inout some FieldVisitor) throws { try fields("message", &message) }
 }
 
 /// `GET /version`.
@@ -26,19 +26,19 @@ public struct VersionResponse: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Platform", \.platform)
-        $0("Components", \.components, .omitEmpty)
-        $0("Version", \.version)
-        $0("ApiVersion", \.apiVersion)
-        $0("MinAPIVersion", \.minAPIVersion, .omitEmpty)
-        $0("GitCommit", \.gitCommit)
-        $0("GoVersion", \.goVersion)
-        $0("Os", \.os)
-        $0("Arch", \.arch)
-        $0("KernelVersion", \.kernelVersion, .omitEmpty)
-        $0("Experimental", \.experimental, .omitEmpty)
-        $0("BuildTime", \.buildTime, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Platform", &platform)
+        try fields("Components", &components, .omitEmpty)
+        try fields("Version", &version)
+        try fields("ApiVersion", &apiVersion)
+        try fields("MinAPIVersion", &minAPIVersion, .omitEmpty)
+        try fields("GitCommit", &gitCommit)
+        try fields("GoVersion", &goVersion)
+        try fields("Os", &os)
+        try fields("Arch", &arch)
+        try fields("KernelVersion", &kernelVersion, .omitEmpty)
+        try fields("Experimental", &experimental, .omitEmpty)
+        try fields("BuildTime", &buildTime, .omitEmpty)
     }
 
     public struct Platform: WireObject {
@@ -46,7 +46,7 @@ public struct VersionResponse: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> { $0("Name", \.name) }
+        public mutating func visit(_ fields: inout some FieldVisitor) throws { try fields("Name", &name) }
     }
 
     public struct Component: WireObject {
@@ -62,10 +62,10 @@ public struct VersionResponse: WireObject {
             self.details = details
         }
 
-        public static let fields = Fields<Self> {
-            $0("Name", \.name)
-            $0("Version", \.version)
-            $0("Details", \.details, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Name", &name)
+            try fields("Version", &version)
+            try fields("Details", &details, .omitEmpty)
         }
     }
 }
@@ -133,63 +133,63 @@ public struct SystemInfo: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("ID", \.id)
-        $0("Containers", \.containers)
-        $0("ContainersRunning", \.containersRunning)
-        $0("ContainersPaused", \.containersPaused)
-        $0("ContainersStopped", \.containersStopped)
-        $0("Images", \.images)
-        $0("Driver", \.driver)
-        $0("DriverStatus", \.driverStatus)
-        $0("Plugins", \.plugins)
-        $0("MemoryLimit", \.memoryLimit)
-        $0("SwapLimit", \.swapLimit)
-        $0("CpuCfsPeriod", \.cpuCfsPeriod)
-        $0("CpuCfsQuota", \.cpuCfsQuota)
-        $0("CPUShares", \.cpuShares)
-        $0("CPUSet", \.cpuSet)
-        $0("PidsLimit", \.pidsLimit)
-        $0("IPv4Forwarding", \.ipv4Forwarding)
-        $0("Debug", \.debug)
-        $0("NFd", \.nFd)
-        $0("OomKillDisable", \.oomKillDisable)
-        $0("NGoroutines", \.nGoroutines)
-        $0("SystemTime", \.systemTime)
-        $0("LoggingDriver", \.loggingDriver)
-        $0("CgroupDriver", \.cgroupDriver)
-        $0("CgroupVersion", \.cgroupVersion, .omitEmpty)
-        $0("NEventsListener", \.nEventsListener)
-        $0("KernelVersion", \.kernelVersion)
-        $0("OperatingSystem", \.operatingSystem)
-        $0("OSVersion", \.osVersion)
-        $0("OSType", \.osType)
-        $0("Architecture", \.architecture)
-        $0("IndexServerAddress", \.indexServerAddress)
-        $0("RegistryConfig", \.registryConfig)
-        $0("NCPU", \.nCPU)
-        $0("MemTotal", \.memTotal)
-        $0("GenericResources", \.genericResources)
-        $0("DockerRootDir", \.dockerRootDir)
-        $0("HttpProxy", \.httpProxy)
-        $0("HttpsProxy", \.httpsProxy)
-        $0("NoProxy", \.noProxy)
-        $0("Name", \.name)
-        $0("Labels", \.labels)
-        $0("ExperimentalBuild", \.experimentalBuild)
-        $0("ServerVersion", \.serverVersion)
-        $0("Runtimes", \.runtimes)
-        $0("DefaultRuntime", \.defaultRuntime)
-        $0("Swarm", \.swarm)
-        $0("LiveRestoreEnabled", \.liveRestoreEnabled)
-        $0("Isolation", \.isolation)
-        $0("InitBinary", \.initBinary)
-        $0("ContainerdCommit", \.containerdCommit)
-        $0("RuncCommit", \.runcCommit)
-        $0("InitCommit", \.initCommit)
-        $0("SecurityOptions", \.securityOptions)
-        $0("CDISpecDirs", \.cdiSpecDirs)
-        $0("Warnings", \.warnings)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("ID", &id)
+        try fields("Containers", &containers)
+        try fields("ContainersRunning", &containersRunning)
+        try fields("ContainersPaused", &containersPaused)
+        try fields("ContainersStopped", &containersStopped)
+        try fields("Images", &images)
+        try fields("Driver", &driver)
+        try fields("DriverStatus", &driverStatus)
+        try fields("Plugins", &plugins)
+        try fields("MemoryLimit", &memoryLimit)
+        try fields("SwapLimit", &swapLimit)
+        try fields("CpuCfsPeriod", &cpuCfsPeriod)
+        try fields("CpuCfsQuota", &cpuCfsQuota)
+        try fields("CPUShares", &cpuShares)
+        try fields("CPUSet", &cpuSet)
+        try fields("PidsLimit", &pidsLimit)
+        try fields("IPv4Forwarding", &ipv4Forwarding)
+        try fields("Debug", &debug)
+        try fields("NFd", &nFd)
+        try fields("OomKillDisable", &oomKillDisable)
+        try fields("NGoroutines", &nGoroutines)
+        try fields("SystemTime", &systemTime)
+        try fields("LoggingDriver", &loggingDriver)
+        try fields("CgroupDriver", &cgroupDriver)
+        try fields("CgroupVersion", &cgroupVersion, .omitEmpty)
+        try fields("NEventsListener", &nEventsListener)
+        try fields("KernelVersion", &kernelVersion)
+        try fields("OperatingSystem", &operatingSystem)
+        try fields("OSVersion", &osVersion)
+        try fields("OSType", &osType)
+        try fields("Architecture", &architecture)
+        try fields("IndexServerAddress", &indexServerAddress)
+        try fields("RegistryConfig", &registryConfig)
+        try fields("NCPU", &nCPU)
+        try fields("MemTotal", &memTotal)
+        try fields("GenericResources", &genericResources)
+        try fields("DockerRootDir", &dockerRootDir)
+        try fields("HttpProxy", &httpProxy)
+        try fields("HttpsProxy", &httpsProxy)
+        try fields("NoProxy", &noProxy)
+        try fields("Name", &name)
+        try fields("Labels", &labels)
+        try fields("ExperimentalBuild", &experimentalBuild)
+        try fields("ServerVersion", &serverVersion)
+        try fields("Runtimes", &runtimes)
+        try fields("DefaultRuntime", &defaultRuntime)
+        try fields("Swarm", &swarm)
+        try fields("LiveRestoreEnabled", &liveRestoreEnabled)
+        try fields("Isolation", &isolation)
+        try fields("InitBinary", &initBinary)
+        try fields("ContainerdCommit", &containerdCommit)
+        try fields("RuncCommit", &runcCommit)
+        try fields("InitCommit", &initCommit)
+        try fields("SecurityOptions", &securityOptions)
+        try fields("CDISpecDirs", &cdiSpecDirs)
+        try fields("Warnings", &warnings)
     }
 
     public struct Plugins: WireObject {
@@ -200,11 +200,11 @@ public struct SystemInfo: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("Volume", \.volume)
-            $0("Network", \.network)
-            $0("Authorization", \.authorization)
-            $0("Log", \.log)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Volume", &volume)
+            try fields("Network", &network)
+            try fields("Authorization", &authorization)
+            try fields("Log", &log)
         }
     }
 
@@ -215,10 +215,10 @@ public struct SystemInfo: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("InsecureRegistryCIDRs", \.insecureRegistryCIDRs)
-            $0("IndexConfigs", \.indexConfigs)
-            $0("Mirrors", \.mirrors)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("InsecureRegistryCIDRs", &insecureRegistryCIDRs)
+            try fields("IndexConfigs", &indexConfigs)
+            try fields("Mirrors", &mirrors)
         }
     }
 
@@ -230,11 +230,11 @@ public struct SystemInfo: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("Name", \.name)
-            $0("Mirrors", \.mirrors)
-            $0("Secure", \.secure)
-            $0("Official", \.official)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("Name", &name)
+            try fields("Mirrors", &mirrors)
+            try fields("Secure", &secure)
+            try fields("Official", &official)
         }
     }
 
@@ -245,10 +245,10 @@ public struct SystemInfo: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("path", \.path, .omitEmpty)
-            $0("runtimeArgs", \.args, .omitEmpty)
-            $0("status", \.status, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("path", &path, .omitEmpty)
+            try fields("runtimeArgs", &args, .omitEmpty)
+            try fields("status", &status, .omitEmpty)
         }
     }
 
@@ -262,13 +262,13 @@ public struct SystemInfo: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("NodeID", \.nodeID)
-            $0("NodeAddr", \.nodeAddr)
-            $0("LocalNodeState", \.localNodeState)
-            $0("ControlAvailable", \.controlAvailable)
-            $0("Error", \.error)
-            $0("RemoteManagers", \.remoteManagers)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("NodeID", &nodeID)
+            try fields("NodeAddr", &nodeAddr)
+            try fields("LocalNodeState", &localNodeState)
+            try fields("ControlAvailable", &controlAvailable)
+            try fields("Error", &error)
+            try fields("RemoteManagers", &remoteManagers)
         }
     }
 
@@ -279,9 +279,9 @@ public struct SystemInfo: WireObject {
 
         public init() {}
 
-        public static let fields = Fields<Self> {
-            $0("ID", \.id)
-            $0("Expected", \.expected, .omitEmpty)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("ID", &id)
+            try fields("Expected", &expected, .omitEmpty)
         }
     }
 }
@@ -297,12 +297,12 @@ public struct DiskUsage: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("LayersSize", \.layersSize)
-        $0("Images", \.images)
-        $0("Containers", \.containers)
-        $0("Volumes", \.volumes)
-        $0("BuildCache", \.buildCache)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("LayersSize", &layersSize)
+        try fields("Images", &images)
+        try fields("Containers", &containers)
+        try fields("Volumes", &volumes)
+        try fields("BuildCache", &buildCache)
     }
 }
 
@@ -318,13 +318,13 @@ public struct AuthConfig: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("username", \.username, .omitEmpty)
-        $0("password", \.password, .omitEmpty)
-        $0("auth", \.auth, .omitEmpty)
-        $0("email", \.email, .omitEmpty)
-        $0("serveraddress", \.serverAddress, .omitEmpty)
-        $0("identitytoken", \.identityToken, .omitEmpty)
-        $0("registrytoken", \.registryToken, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("username", &username, .omitEmpty)
+        try fields("password", &password, .omitEmpty)
+        try fields("auth", &auth, .omitEmpty)
+        try fields("email", &email, .omitEmpty)
+        try fields("serveraddress", &serverAddress, .omitEmpty)
+        try fields("identitytoken", &identityToken, .omitEmpty)
+        try fields("registrytoken", &registryToken, .omitEmpty)
     }
 }

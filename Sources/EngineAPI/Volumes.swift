@@ -14,16 +14,16 @@ public struct Volume: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("CreatedAt", \.createdAt, .omitEmpty)
-        $0("Driver", \.driver)
-        $0("Labels", \.labels)
-        $0("Mountpoint", \.mountpoint)
-        $0("Name", \.name)
-        $0("Options", \.options)
-        $0("Scope", \.scope)
-        $0("Status", \.status, .omitEmpty)
-        $0("UsageData", \.usageData, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("CreatedAt", &createdAt, .omitEmpty)
+        try fields("Driver", &driver)
+        try fields("Labels", &labels)
+        try fields("Mountpoint", &mountpoint)
+        try fields("Name", &name)
+        try fields("Options", &options)
+        try fields("Scope", &scope)
+        try fields("Status", &status, .omitEmpty)
+        try fields("UsageData", &usageData, .omitEmpty)
     }
 
     public struct UsageData: WireObject {
@@ -39,9 +39,9 @@ public struct Volume: WireObject {
             self.size = size
         }
 
-        public static let fields = Fields<Self> {
-            $0("RefCount", \.refCount)
-            $0("Size", \.size)
+        public mutating func visit(_ fields: inout some FieldVisitor) throws {
+            try fields("RefCount", &refCount)
+            try fields("Size", &size)
         }
     }
 }
@@ -57,12 +57,12 @@ public struct VolumeCreateRequest: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("Name", \.name, .omitEmpty)
-        $0("Driver", \.driver, .omitEmpty)
-        $0("DriverOpts", \.driverOpts, .omitEmpty)
-        $0("Labels", \.labels, .omitEmpty)
-        $0("ClusterVolumeSpec", \.clusterVolumeSpec, .omitEmpty)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Name", &name, .omitEmpty)
+        try fields("Driver", &driver, .omitEmpty)
+        try fields("DriverOpts", &driverOpts, .omitEmpty)
+        try fields("Labels", &labels, .omitEmpty)
+        try fields("ClusterVolumeSpec", &clusterVolumeSpec, .omitEmpty)
     }
 }
 
@@ -78,9 +78,9 @@ public struct VolumeListResponse: WireObject {
         self.warnings = warnings
     }
 
-    public static let fields = Fields<Self> {
-        $0("Volumes", \.volumes)
-        $0("Warnings", \.warnings)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("Volumes", &volumes)
+        try fields("Warnings", &warnings)
     }
 }
 
@@ -91,8 +91,8 @@ public struct VolumesPruneReport: WireObject {
 
     public init() {}
 
-    public static let fields = Fields<Self> {
-        $0("VolumesDeleted", \.volumesDeleted)
-        $0("SpaceReclaimed", \.spaceReclaimed)
+    public mutating func visit(_ fields: inout some FieldVisitor) throws {
+        try fields("VolumesDeleted", &volumesDeleted)
+        try fields("SpaceReclaimed", &spaceReclaimed)
     }
 }

@@ -21,13 +21,17 @@ extension WireValue {
     public static var isCollection: Bool { false }
 }
 
-/// A JSON object of the Engine API, described once by a table of its fields, which both directions use.
+/// A JSON object of the Engine API, described once, by the list of its fields, for both directions.
 ///
 /// Decoding is as tolerant as Go's: absent and null fields keep their default, unknown ones are ignored, names match
 /// without regard to case when they do not match exactly.
 public protocol WireObject: WireValue, JSONWritable {
     init()
-    static var fields: Fields<Self> { get }
+    /// Shows each field to `fields`, in the order in which dockerd writes them.
+    ///
+    /// Properties are passed themselves, not by key path: to make the key paths of one request costs a client as much
+    /// as everything else that it does before the request is sent.
+    mutating func visit(_ fields: inout some FieldVisitor) throws
 }
 
 extension WireObject {
@@ -42,7 +46,13 @@ extension WireObject {
     public init(from decoder: any Decoder) throws {
         self.init()
         let container = try decoder.container(keyedBy: WireKey.self)
-        try Self.fields.decode(into: &self, from: container)
+        var reader = FieldReader(container)
+        try visit(&reader)
+        let keys = container.allKeys
+        if reader.found < keys.count {
+            var tolerant = CaseInsensitiveFieldReader(container, keys)
+            try visit(&tolerant)
+        }
     }
 
     /// For encoders other than ``JSONTextEncoder``.
@@ -51,7 +61,10 @@ extension WireObject {
     }
 
     public func write(to writer: inout JSONWriter) throws {
-        try writer.object { try Self.fields.write(self, to: &$0) }
+        try writer.object {
+            var copy = self
+            try copy.visit(&$0)
+        }
     }
 }
 
@@ -73,113 +86,135 @@ public enum FieldPolicy: Sendable {
     case omitEmpty
 }
 
-/// The fields of a `WireObject`.
-public struct Fields<Root: Sendable>: Sendable {
-    struct Field: Sendable {
-        let key: WireKey
-        /// Sets the field from the value at `key` of the container (the client's spelling of the name).
-        let decode: @Sendable (inout Root, KeyedDecodingContainer<WireKey>, WireKey) throws -> Void
-        /// Writes name and value, or nothing where the policy says so.
-        let write: @Sendable (Root, inout JSONWriter) throws -> Void
-    }
-
-    private(set) var all: [Field] = []
-
-    public init(_ describe: (inout Fields) -> Void) { describe(&self) }
-
+/// What is done with each field of a `WireObject`: it is read, or written.
+public protocol FieldVisitor {
     /// A field that has a value even when it is zero.
-    public mutating func callAsFunction<Value: WireValue>(
-        _ name: String, _ path: WritableKeyPath<Root, Value> & Sendable, _ policy: FieldPolicy = .always
-    ) {
-        let key = WireKey(name)
-        all.append(
-            Field(key: key) { root, container, spelled in
-                guard let value = try container.decodeIfPresent(Value.self, forKey: spelled) else { return }
-                root[keyPath: path] = value
-            } write: { root, writer in
-                let value = root[keyPath: path]
-                if policy == .omitEmpty && value.isZero { return }
-                writer.name(name)
-                try value.write(to: &writer)
-            })
-    }
-
+    mutating func field<Value: WireValue>(_ name: String, _ value: inout Value, _ policy: FieldPolicy) throws
     /// A field that can be null.
-    public mutating func callAsFunction<Value: WireValue>(
-        _ name: String, _ path: WritableKeyPath<Root, Value?> & Sendable, _ policy: FieldPolicy = .always
-    ) {
-        let key = WireKey(name)
-        all.append(
-            Field(key: key) { root, container, spelled in
-                guard let value = try container.decodeIfPresent(Value.self, forKey: spelled) else { return }
-                root[keyPath: path] = value
-            } write: { root, writer in
-                if let value = root[keyPath: path] {
-                    if policy == .omitEmpty && Self.isDroppedWhenEmpty(value) { return }
-                    writer.name(name)
-                    try value.write(to: &writer)
-                } else if policy == .always {
-                    writer.name(name)
-                    writer.null()
-                }
-            })
+    mutating func optional<Value: WireValue>(_ name: String, _ value: inout Value?, _ policy: FieldPolicy) throws
+    /// A list of words that old clients may send as one string (moby's `strslice`).
+    mutating func words(_ name: String, _ value: inout [String]?, _ policy: FieldPolicy) throws
+}
+
+extension FieldVisitor {
+    mutating func callAsFunction<Value: WireValue>(
+        _ name: String, _ value: inout Value, _ policy: FieldPolicy = .always
+    ) throws {
+        try field(name, &value, policy)
     }
 
-    /// A list of words that old clients may send as one string (moby's `strslice`).
-    public mutating func words(
-        _ name: String, _ path: WritableKeyPath<Root, [String]?> & Sendable, _ policy: FieldPolicy = .always
-    ) {
-        let key = WireKey(name)
-        all.append(
-            Field(key: key) { root, container, spelled in
-                if let word = try? container.decodeIfPresent(String.self, forKey: spelled) {
-                    root[keyPath: path] = [word]
-                } else if let words = try container.decodeIfPresent([String].self, forKey: spelled) {
-                    root[keyPath: path] = words
-                }
-            } write: { root, writer in
-                let words = root[keyPath: path]
-                if policy == .omitEmpty && words?.isEmpty ?? true { return }
-                writer.name(name)
-                try words.write(to: &writer)
-            })
+    mutating func callAsFunction<Value: WireValue>(
+        _ name: String, _ value: inout Value?, _ policy: FieldPolicy = .always
+    ) throws {
+        try optional(name, &value, policy)
     }
+
+    mutating func words(_ name: String, _ value: inout [String]?) throws { try words(name, &value, .always) }
 
     /// Another object's fields, written beside this object's own (an embedded struct in Go).
-    public mutating func embed<Part: WireObject>(_ path: WritableKeyPath<Root, Part> & Sendable) {
-        for field in Part.fields.all {
-            all.append(
-                Field(key: field.key) { root, container, spelled in
-                    try field.decode(&root[keyPath: path], container, spelled)
-                } write: { root, writer in
-                    try field.write(root[keyPath: path], &writer)
-                })
-        }
+    mutating func embed(_ part: inout some WireObject) throws { try part.visit(&self) }
+}
+
+/// Reads the fields whose names the document has exactly.
+private struct FieldReader: FieldVisitor {
+    let container: KeyedDecodingContainer<WireKey>
+    /// How many were there.
+    private(set) var found = 0
+
+    init(_ container: KeyedDecodingContainer<WireKey>) { self.container = container }
+
+    private mutating func key(_ name: String) -> WireKey? {
+        let key = WireKey(name)
+        guard container.contains(key) else { return nil }
+        found += 1
+        return key
     }
 
-    func decode(into root: inout Root, from container: KeyedDecodingContainer<WireKey>) throws {
-        var matched = 0
-        for field in all where container.contains(field.key) {
-            try field.decode(&root, container, field.key)
-            matched += 1
-        }
-        let keys = container.allKeys
-        if matched == keys.count { return }
-        let exact = Set(all.lazy.map(\.key.stringValue))
-        for key in keys where !exact.contains(key.stringValue) {
-            let lowered = key.stringValue.lowercased()
-            guard let field = all.first(where: { $0.key.stringValue.lowercased() == lowered }) else { continue }
-            try field.decode(&root, container, key)
-        }
+    mutating func field<Value: WireValue>(_ name: String, _ value: inout Value, _ policy: FieldPolicy) throws {
+        if let key = key(name) { try container.read(key, into: &value) }
     }
 
-    func write(_ root: Root, to writer: inout JSONWriter) throws {
-        for field in all { try field.write(root, &writer) }
+    mutating func optional<Value: WireValue>(_ name: String, _ value: inout Value?, _ policy: FieldPolicy) throws {
+        if let key = key(name) { try container.read(key, into: &value) }
     }
 
-    /// Go's omitempty drops an empty slice or map, but keeps a pointer to a zero number.
-    private static func isDroppedWhenEmpty<Value: WireValue>(_ value: Value) -> Bool {
-        Value.isCollection && value.isZero
+    mutating func words(_ name: String, _ value: inout [String]?, _ policy: FieldPolicy) throws {
+        if let key = key(name) { try container.readWords(key, into: &value) }
+    }
+}
+
+/// Reads the fields whose names the document has in another case.
+private struct CaseInsensitiveFieldReader: FieldVisitor {
+    let container: KeyedDecodingContainer<WireKey>
+    /// The document's names, by their lower-case form.
+    private let spellings: [String: [WireKey]]
+
+    init(_ container: KeyedDecodingContainer<WireKey>, _ keys: [WireKey]) {
+        self.container = container
+        spellings = Dictionary(grouping: keys) { $0.stringValue.lowercased() }
+    }
+
+    private func keys(_ name: String) -> [WireKey] {
+        (spellings[name.lowercased()] ?? []).filter { $0.stringValue != name }
+    }
+
+    func field<Value: WireValue>(_ name: String, _ value: inout Value, _ policy: FieldPolicy) throws {
+        for key in keys(name) { try container.read(key, into: &value) }
+    }
+
+    func optional<Value: WireValue>(_ name: String, _ value: inout Value?, _ policy: FieldPolicy) throws {
+        for key in keys(name) { try container.read(key, into: &value) }
+    }
+
+    func words(_ name: String, _ value: inout [String]?, _ policy: FieldPolicy) throws {
+        for key in keys(name) { try container.readWords(key, into: &value) }
+    }
+}
+
+extension KeyedDecodingContainer<WireKey> {
+    /// Sets `value` unless the document says null.
+    fileprivate func read<Value: WireValue>(_ key: WireKey, into value: inout Value) throws {
+        if let read = try decodeIfPresent(Value.self, forKey: key) { value = read }
+    }
+
+    fileprivate func read<Value: WireValue>(_ key: WireKey, into value: inout Value?) throws {
+        if let read = try decodeIfPresent(Value.self, forKey: key) { value = read }
+    }
+
+    fileprivate func readWords(_ key: WireKey, into words: inout [String]?) throws {
+        if let word = try? decodeIfPresent(String.self, forKey: key) {
+            words = [word]
+        } else {
+            try read(key, into: &words)
+        }
+    }
+}
+
+extension JSONWriter: FieldVisitor {
+    public mutating func field<Value: WireValue>(
+        _ name: String, _ value: inout Value, _ policy: FieldPolicy
+    ) throws {
+        if policy == .omitEmpty && value.isZero { return }
+        self.name(name)
+        try value.write(to: &self)
+    }
+
+    public mutating func optional<Value: WireValue>(
+        _ name: String, _ value: inout Value?, _ policy: FieldPolicy
+    ) throws {
+        guard let value else {
+            if policy == .omitEmpty { return }
+            self.name(name)
+            return null()
+        }
+        // Go's omitempty drops an empty slice or map, but keeps a pointer to a zero number.
+        if policy == .omitEmpty && Value.isCollection && value.isZero { return }
+        self.name(name)
+        try value.write(to: &self)
+    }
+
+    public mutating func words(_ name: String, _ value: inout [String]?, _ policy: FieldPolicy) throws {
+        try optional(name, &value, policy)
     }
 }
 
@@ -235,5 +270,5 @@ extension Optional: WireValue where Wrapped: WireValue {
 /// `{}`: the value type of Docker's sets (`ExposedPorts`, `Volumes`).
 public struct EmptyObject: WireObject {
     public init() {}
-    public static let fields = Fields<Self> { _ in }
+    public mutating func visit(_ fields: inout some FieldVisitor) {}
 }

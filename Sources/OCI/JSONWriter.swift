@@ -47,6 +47,7 @@ public struct JSONWriter {
         quote(text)
     }
 
+    @inlinable
     public mutating func array<Elements: Sequence>(
         _ elements: Elements, _ write: (Elements.Element, inout JSONWriter) throws -> Void
     ) rethrows {
@@ -56,20 +57,24 @@ public struct JSONWriter {
     }
 
     /// Writes an object whose members `write` adds: each a `name` and then a value.
+    @inlinable
     public mutating func object(_ write: (inout JSONWriter) throws -> Void) rethrows {
         open(.object)
         try write(&self)
         close(.object)
     }
 
+    @usableFromInline
     enum Collection { case array, object }
 
+    @usableFromInline
     mutating func open(_ kind: Collection) {
         separate()
         bytes.append(kind == .array ? UInt8(ascii: "[") : UInt8(ascii: "{"))
         needsComma = false
     }
 
+    @usableFromInline
     mutating func close(_ kind: Collection) {
         bytes.append(kind == .array ? UInt8(ascii: "]") : UInt8(ascii: "}"))
         needsComma = true
