@@ -11,8 +11,8 @@ struct DaemonError: Error, CustomStringConvertible {
     var description: String { "Error response from daemon: \(message)" }
 }
 
-/// The Engine API over the daemon's socket. One connection is kept and used again, a second one opened where an
-/// answer lasts (`wait`, `attach`).
+/// The Engine API over the daemon's socket. Connections are kept and used again, further ones opened where an answer
+/// lasts (`wait`, `attach`).
 ///
 /// The newest version that we know is asked for straight away; only a daemon that is older costs a second round trip,
 /// after its refusal has named the version that it speaks.
@@ -22,7 +22,8 @@ final class EngineClient {
     /// Header fields that the user's settings add to every request.
     private let headers: [(name: String, value: String)]
     private var version = APIVersion.newest
-    private var idle: HTTPConnection?
+    private var idle: [HTTPConnection] = []
+    private var expected = 0
 
     init(host: Host, debug: Bool, headers: [(name: String, value: String)] = []) {
         self.host = host
@@ -83,7 +84,6 @@ final class EngineClient {
     ) throws -> Answer {
         try negotiated { connection in
             try send(connection, method, path, query, body: body, credentials: credentials)
-            return try connection.receiveHead()
         }
     }
 
@@ -102,21 +102,36 @@ final class EngineClient {
             try connection.sendHead(method, target(path, query), headers)
             try produce { try connection.sendBody($0) }
             try connection.endRequest()
-            return try connection.receiveHead()
         }
     }
 
     /// Sends a request that turns the connection into a raw stream (attach, exec).
     func hijack(_ path: String, _ query: Query = [:], body: [UInt8]? = nil) throws -> HijackedStream {
-        let answer = try negotiated { connection in
-            try send(connection, .POST, path, query, body: body, upgrade: true)
-            return try connection.receiveHead()
-        }
-        guard answer.head.status == .switchingProtocols else {
-            throw CommandFailure(
-                "the daemon answered \(answer.head.status.code) to \(path) instead of opening a stream")
-        }
-        return HijackedStream(connection: answer.connection, early: try answer.connection.hijack())
+        try HijackedStream(
+            try negotiated { try send($0, .POST, path, query, body: body, upgrade: true) }, path)
+    }
+
+    /// Says that `count` more requests will follow the next one at once: connections for them are opened while the
+    /// daemon is at work on that one.
+    func expect(_ count: Int) { expected = count }
+
+    /// Sends a request whose answer is read later, so that others can be sent meanwhile. Nothing is negotiated: an
+    /// older daemon refuses it unless an earlier request has settled the version.
+    func ask(_ method: HTTPMethod, _ path: String, _ query: Query = [:], upgrade: Bool = false) throws
+        -> HTTPConnection
+    {
+        let connection = try idle.popLast() ?? HTTPConnection(host)
+        try send(connection, method, path, query, body: nil, upgrade: upgrade)
+        return connection
+    }
+
+    /// Reads the head of the answer to what was asked.
+    ///
+    /// - Throws: `DaemonError` for a refusal.
+    func answer(_ connection: HTTPConnection) throws -> Answer {
+        let answer = Answer(head: try connection.receiveHead(), connection: connection) { self.idle.append($0) }
+        if answer.head.status.code < 400 { return answer }
+        throw try refusal(answer)
     }
 
     /// Sends the same request for several objects, up to fifty at once (each over a connection of its own), and
@@ -130,26 +145,15 @@ final class EngineClient {
         var results: [(String, Result<[UInt8], any Error>)] = []
         for start in stride(from: 0, to: names.count, by: 50) {
             let batch = names[start..<min(start + 50, names.count)]
-            let sent = batch.map { name in
-                (
-                    name,
-                    Result {
-                        let connection = try HTTPConnection(host)
-                        try send(connection, method, path(pathPart(name)), query, body: nil)
-                        return connection
-                    }
-                )
-            }
-            for (name, connection) in sent {
+            let asked = batch.map { name in (name, Result { try ask(method, path(pathPart(name)), query) }) }
+            for (name, connection) in asked {
                 let result = Result {
-                    let answer = Answer(head: try connection.get().receiveHead(), connection: try connection.get()) {
-                        _ in
+                    do {
+                        return try answer(connection.get()).rest()
+                    } catch let error as DaemonError where supportedVersion(error.message) != nil {
+                        // An older daemon: ask again one by one, in its version.
+                        return try call(method, path(pathPart(name)), query)
                     }
-                    if answer.head.status.code < 400 { return try answer.rest() }
-                    let error = try refusal(answer)
-                    // An older daemon: ask again one by one, in its version.
-                    guard supportedVersion(error.message) != nil else { throw error }
-                    return try call(method, path(pathPart(name)), query)
                 }
                 results.append((name, result))
             }
@@ -159,17 +163,18 @@ final class EngineClient {
 
     // MARK: How
 
-    private func negotiated(_ send: (HTTPConnection) throws -> HTTPResponseHead) throws -> Answer {
+    private func negotiated(_ send: (HTTPConnection) throws -> Void) throws -> Answer {
         while true {
-            let connection = try idle ?? HTTPConnection(host)
-            idle = nil
-            let answer = Answer(head: try send(connection), connection: connection) { self.idle = $0 }
-            if answer.head.status.code < 400 { return answer }
-            let error = try refusal(answer)
-            guard answer.head.status == .badRequest, let older = supportedVersion(error.message), older < version else {
-                throw error
+            let connection = try idle.popLast() ?? HTTPConnection(host)
+            try send(connection)
+            while idle.count < expected { idle.append(try HTTPConnection(host)) }
+            expected = 0
+            do {
+                return try answer(connection)
+            } catch let error as DaemonError where error.status == 400 {
+                guard let older = supportedVersion(error.message), older < version else { throw error }
+                version = older
             }
-            version = older
         }
     }
 
@@ -282,9 +287,14 @@ final class HijackedStream {
     /// What came together with the answer's head.
     let early: [UInt8]
 
-    init(connection: HTTPConnection, early: [UInt8]) {
-        self.connection = connection
-        self.early = early
+    /// - Throws: `CommandFailure` where the daemon answered `path` without giving the connection away.
+    init(_ answer: Answer, _ path: String) throws {
+        guard answer.head.status == .switchingProtocols else {
+            throw CommandFailure(
+                "the daemon answered \(answer.head.status.code) to \(path) instead of opening a stream")
+        }
+        connection = answer.connection
+        early = try connection.hijack()
     }
 
     var descriptor: Int32 { connection.descriptor }

@@ -4,13 +4,18 @@ import NIOCore
 import NIOEmbedded
 import NIOHTTP1
 
-/// One HTTP/1.1 connection over a blocking socket. NIO's codec runs in an `EmbeddedChannel`: the library parses and
-/// writes, and there is neither an event loop nor a thread, whose start would cost more than most requests.
+/// One HTTP/1.1 connection over a blocking socket. NIO's decoder reads the answers in an `EmbeddedChannel`: there is
+/// neither an event loop nor a thread, whose start would cost more than most requests.
 final class HTTPConnection {
     private let socket: UnixSocket
-    private let channel = EmbeddedChannel()
-    private let decoder = ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes))
     private let host: Host
+    /// Made when the first answer is awaited: that takes as long as all that a command does before, and by then the
+    /// daemon is at work. For the same reason requests are not written by NIO's encoder.
+    private lazy var channel = EmbeddedChannel()
+    private lazy var decoder = ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes))
+    private var hasDecoder = false
+    /// Requests that the decoder has not been told of: it reads the answer to a `HEAD` differently.
+    private var unannounced: [HTTPRequestHead] = []
     /// Whether the connection can take another request: the last answer has been read to its end.
     private(set) var isIdle = true
     private var closesAfterAnswer = false
@@ -18,49 +23,51 @@ final class HTTPConnection {
     init(_ host: Host) throws {
         self.host = host
         socket = try UnixSocket(connectingTo: host)
-        try channel.pipeline.syncOperations.addHandlers([HTTPRequestEncoder(), decoder])
-        // The codec starts when the channel becomes active.
-        _ = try channel.connect(to: SocketAddress(unixDomainSocketPath: "/")).wait()
     }
 
     var descriptor: Int32 { socket.descriptor.raw }
 
     // MARK: Request
 
+    /// What is not sent yet: a small request goes out as one write, since the daemon answers only after its end.
+    private var held: [UInt8] = []
+    private var isChunked = false
+
+    /// Begins a request (RFC 9112, 3). With `Transfer-Encoding: chunked` each piece of the body becomes a chunk.
     func sendHead(_ method: HTTPMethod, _ target: String, _ headers: HTTPHeaders) throws {
         isIdle = false
-        var headers = headers
-        headers.add(name: "Host", value: "mycontainer")
-        headers.add(name: "User-Agent", value: "mycontainer")
-        try write(.head(HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)))
-    }
-
-    func sendBody(_ bytes: some Sequence<UInt8>) throws {
-        try write(.body(.byteBuffer(channel.allocator.buffer(bytes: bytes))))
-    }
-
-    /// Ends the request and gives everything of it that is still buffered to the daemon.
-    func endRequest() throws { try write(.end(nil)) }
-
-    private func write(_ part: HTTPClientRequestPart) throws {
-        try channel.writeOutbound(part)
-        var pending: [UInt8] = []
-        while let data = try channel.readOutbound(as: IOData.self) {
-            guard case .byteBuffer(let buffer) = data else { continue }
-            pending += buffer.readableBytesView
+        var head = HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)
+        head.headers.add(name: "Host", value: "mycontainer")
+        head.headers.add(name: "User-Agent", value: "mycontainer")
+        isChunked = headers.contains(name: "Transfer-Encoding")
+        held += "\(method.rawValue) \(target) HTTP/1.1\r\n".utf8
+        for (name, value) in head.headers {
+            if (name + value).utf8.contains(where: { $0 == 10 || $0 == 13 || $0 == 0 }) {
+                throw CommandFailure("the header \(quoted(name)) can't be sent: it holds a line break or a zero byte")
+            }
+            held += "\(name): \(value)\r\n".utf8
         }
-        // One small write for a head, its body and its end would need buffering here; the daemon answers only after
-        // the end, so heads are held back until more follows.
-        held += pending
-        if case .head = part { return }
-        if case .end = part {
-            try flush()
-        } else if held.count > 1 << 15 {
-            try flush()
-        }
+        held += "\r\n".utf8
+        unannounced.append(head)
     }
 
-    private var held: [UInt8] = []
+    func sendBody(_ bytes: [UInt8]) throws {
+        if bytes.isEmpty { return }
+        if isChunked {
+            held += (String(bytes.count, radix: 16) + "\r\n").utf8
+            held += bytes
+            held += "\r\n".utf8
+        } else {
+            held += bytes
+        }
+        if held.count > 1 << 15 { try flush() }
+    }
+
+    /// Ends the request and gives everything of it that is still held to the daemon.
+    func endRequest() throws {
+        if isChunked { held += "0\r\n\r\n".utf8 }
+        try flush()
+    }
 
     private func flush() throws {
         let bytes = held
@@ -131,8 +138,24 @@ final class HTTPConnection {
         }
     }
 
+    /// Makes the decoder if need be, and tells it of the requests that are answered next.
+    private func prepareDecoder() throws {
+        if !hasDecoder {
+            hasDecoder = true
+            try channel.pipeline.syncOperations.addHandler(decoder)
+            // The decoder starts when the channel becomes active.
+            _ = try channel.connect(to: SocketAddress(unixDomainSocketPath: "/")).wait()
+        }
+        for head in unannounced {
+            try channel.writeOutbound(HTTPClientRequestPart.head(head))
+            _ = try channel.readOutbound(as: HTTPClientRequestPart.self)
+        }
+        unannounced = []
+    }
+
     /// Reads once from the socket, waiting if need be, and feeds the decoder.
     private func receive() throws {
+        try prepareDecoder()
         var buffer = channel.allocator.buffer(capacity: 1 << 16)
         let raw = descriptor
         let count = try buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 1 << 16) { memory in

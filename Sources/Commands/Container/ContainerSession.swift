@@ -6,19 +6,43 @@ struct ContainerSession {
     let id: String
     let isTerminal: Bool
 
-    /// Opens the stream of a container; done before its start, so that nothing it writes is missed.
-    func attach(input: Bool, output: Bool, errors: Bool, detachKeys: String) throws -> HijackedStream {
-        try engine.hijack(
-            "/containers/\(id)/attach",
+    /// Which streams are attached.
+    struct Attachment {
+        var input = false
+        var output = true
+        var errors = true
+        var detachKeys: String
+
+        fileprivate var query: EngineClient.Query {
             [
                 "detachKeys": detachKeys.isEmpty ? nil : detachKeys, "stderr": errors ? "1" : nil,
                 "stdin": input ? "1" : nil, "stdout": output ? "1" : nil, "stream": "1",
-            ])
+            ]
+        }
+    }
+
+    private var attachPath: String { "/containers/\(id)/attach" }
+    private var waitPath: String { "/containers/\(id)/wait" }
+
+    /// Opens the stream of a running container.
+    func attach(_ attachment: Attachment) throws -> HijackedStream {
+        try engine.hijack(attachPath, attachment.query)
     }
 
     /// Asks to be told of the container's end; its answer's head says that the daemon watches.
     func waiting(for condition: String) throws -> PendingExit {
-        PendingExit(try engine.stream(.POST, "/containers/\(id)/wait", ["condition": condition]))
+        PendingExit(try engine.stream(.POST, waitPath, ["condition": condition]))
+    }
+
+    /// Both of these at once, for a container that is about to be started: neither what it writes nor its exit code can
+    /// be missed then.
+    func attach(_ attachment: Attachment, waitingFor condition: String) throws
+        -> (stream: HijackedStream, exit: PendingExit)
+    {
+        let attached = try engine.ask(.POST, attachPath, attachment.query, upgrade: true)
+        let ended = try engine.ask(.POST, waitPath, ["condition": condition])
+        let stream = try HijackedStream(try engine.answer(attached), attachPath)
+        return (stream, PendingExit(try engine.answer(ended)))
     }
 
     /// Passes a signal on. The container may have ended meanwhile: that is no error.
@@ -40,14 +64,14 @@ struct ContainerSession {
     ///   - proxiesSignals: whether what arrives here is passed on to the container.
     ///   - exit: ends the session when neither output nor errors are attached.
     func pump(
-        _ stream: HijackedStream, input: Bool, output: Bool, errors: Bool, detachKeys: String, proxiesSignals: Bool,
-        exit: PendingExit? = nil
+        _ stream: HijackedStream, _ attachment: Attachment, proxiesSignals: Bool, exit: PendingExit? = nil
     ) throws -> StreamSession.End {
+        let (input, output, errors) = (attachment.input, attachment.output, attachment.errors)
         let keys: DetachKeys
         do {
-            keys = try DetachKeys(detachKeys)
+            keys = try DetachKeys(attachment.detachKeys)
         } catch {
-            throw CommandFailure("invalid detach keys (\(detachKeys)): \(error.reason)")
+            throw CommandFailure("invalid detach keys (\(attachment.detachKeys)): \(error.reason)")
         }
         let isInteractive = input && isTerminal && Terminal.isTerminal(STDIN_FILENO)
         var session = StreamSession(

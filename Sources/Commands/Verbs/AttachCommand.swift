@@ -30,15 +30,15 @@ enum AttachCommand {
             let input = !invocation[noInput] && container["Config"]["OpenStdin"].bool ?? false
             let session = ContainerSession(engine: engine, id: id, isTerminal: isTerminal)
             let exit = try session.waiting(for: "not-running")
-            let stream = try session.attach(input: input, output: true, errors: true, detachKeys: keys)
+            let attachment = ContainerSession.Attachment(input: input, detachKeys: keys)
+            let stream = try session.attach(attachment)
             if isTerminal {
                 // A program draws its screen again when the size changes: a second attach sees it so.
                 session.resize(growing: 1)
                 session.resize()
             }
             let end = try session.pump(
-                stream, input: input, output: true, errors: true, detachKeys: keys,
-                proxiesSignals: invocation[signalProxy] && !isTerminal)
+                stream, attachment, proxiesSignals: invocation[signalProxy] && !isTerminal)
             if end == .detached { throw CommandFailure("read escape sequence") }
             // The stream also ends when the daemon goes away or cuts a slow reader: `wait` then says so.
             return try exit.exitCode()

@@ -23,6 +23,8 @@ enum ExecCommand {
         let isDetached = invocation[detach]
         try requireTerminalInput(request.attachStdin, request.tty)
         let engine = try invocation.engine()
+        // The exit code is asked for as soon as the stream has ended.
+        if !isDetached { engine.expect(1) }
         let created = try engine.json(
             .POST, "/containers/\(pathPart(invocation.operands[0]))/exec", body: JSON.encode(request))
         guard let id = created["Id"].string, !id.isEmpty else { throw CommandFailure("exec ID empty") }

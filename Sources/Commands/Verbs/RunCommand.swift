@@ -58,6 +58,8 @@ enum RunCommand {
             request.hostConfig?.consoleSize = [UInt(size.rows), UInt(size.columns)]
         }
         let engine = try invocation.engine()
+        // Attach, wait and start follow.
+        if !invocation[detach] { engine.expect(2) }
         let id = try ContainerCreation(engine: engine, invocation: invocation).create(request)
         let config = request.config
         if !config.attachStdin && !config.attachStdout && !config.attachStderr {
@@ -76,9 +78,9 @@ enum RunCommand {
         let isRemoved = request.hostConfig?.autoRemove ?? false
         let session = ContainerSession(engine: engine, id: id, isTerminal: config.tty)
         // Attach, watch for the end, then start: neither output nor the exit code can be missed.
-        let stream = try session.attach(
+        let attachment = ContainerSession.Attachment(
             input: config.attachStdin, output: config.attachStdout, errors: config.attachStderr, detachKeys: keys)
-        let exit = try session.waiting(for: isRemoved ? "removed" : "next-exit")
+        let (stream, exit) = try session.attach(attachment, waitingFor: isRemoved ? "removed" : "next-exit")
         do {
             try engine.call(.POST, "/containers/\(id)/start")
         } catch {
@@ -88,8 +90,7 @@ enum RunCommand {
         }
         if config.tty { session.resize() }
         let end = try session.pump(
-            stream, input: config.attachStdin, output: config.attachStdout, errors: config.attachStderr,
-            detachKeys: keys, proxiesSignals: invocation[signalProxy], exit: exit)
+            stream, attachment, proxiesSignals: invocation[signalProxy], exit: exit)
         if end == .detached { return 0 }
         let code = try exit.exitCode()
         if request.hostConfig?.securityOpt?.contains("seccomp=audit") ?? false { try reportAudit(id, engine) }

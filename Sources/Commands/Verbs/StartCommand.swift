@@ -43,12 +43,11 @@ enum StartCommand {
         let isRemoved = container["HostConfig"]["AutoRemove"].bool ?? false
         let input = invocation[interactive] && container["Config"]["OpenStdin"].bool ?? false
         let session = ContainerSession(engine: engine, id: id, isTerminal: isTerminal)
-        let stream = try session.attach(input: input, output: true, errors: true, detachKeys: keys)
-        let exit = try session.waiting(for: isRemoved ? "removed" : "next-exit")
+        let attachment = ContainerSession.Attachment(input: input, detachKeys: keys)
+        let (stream, exit) = try session.attach(attachment, waitingFor: isRemoved ? "removed" : "next-exit")
         try engine.call(.POST, "/containers/\(id)/start")
         if isTerminal { session.resize() }
-        let end = try session.pump(
-            stream, input: input, output: true, errors: true, detachKeys: keys, proxiesSignals: !isTerminal)
+        let end = try session.pump(stream, attachment, proxiesSignals: !isTerminal)
         return end == .detached ? 0 : try exit.exitCode()
     }
 }
