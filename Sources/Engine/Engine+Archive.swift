@@ -33,10 +33,8 @@ extension Engine {
             }
             let record = container.record
             let directory = self.paths.container(record.id)
-            let lower = self.imageStore.lowerDirectories(
-                chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) })
             let mounted = try RootFilesystem.container(
-                lower: lower, upper: directory + "/upper", work: directory + "/work")
+                lower: self.lowerDirectories(record), upper: directory + "/upper", work: directory + "/work")
             return try body(mounted.intoDescriptor(), nil)
         }
     }
@@ -92,9 +90,7 @@ extension Engine {
         try await perform {
             let record = container.record
             let layers = CoveredFiles(
-                directories: [self.paths.container(record.id) + "/upper"]
-                    + self.imageStore.lowerDirectories(
-                        chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) }))
+                directories: [self.paths.container(record.id) + "/upper"] + self.lowerDirectories(record))
             try await self.withRoot(of: container) { root, identities in
                 let packer = TarPacker(
                     output: descriptor, purpose: .export(beneath: layers.status), identities: identities)
@@ -245,9 +241,7 @@ struct ArchivePlace {
 /// directories").
 enum LayerChanges {
     /// Made for what is mounted in every container.
-    private static let ownMountPoints: Set<String> = [
-        "/dev", "/proc", "/sys", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf",
-    ]
+    private static let ownMountPoints = Set(MountPointLayer.directories + MountPointLayer.files)
 
     /// Leaves out what only exists because something is mounted on it, and directories changed by nothing else.
     static func withoutMountPoints(_ changes: [FilesystemChange], _ mounts: [String]) -> [FilesystemChange] {

@@ -120,11 +120,9 @@ extension Engine {
         result.hostConfig = host
         result.graphDriver.name = Engine.storageDriver
         let directory = paths.container(record.id)
-        let lower = imageStore.lowerDirectories(
-            chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) })
         result.graphDriver.data = [
-            "ID": record.id, "LowerDir": lower.joined(separator: ":"), "UpperDir": directory + "/upper",
-            "WorkDir": directory + "/work",
+            "ID": record.id, "LowerDir": lowerDirectories(record).joined(separator: ":"),
+            "UpperDir": directory + "/upper", "WorkDir": directory + "/work",
         ]
         result.mounts = record.listedMounts
         result.config = record.config

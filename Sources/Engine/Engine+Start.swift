@@ -219,13 +219,11 @@ extension Engine {
 
     private func launchDocument(_ record: ContainerRecord, _ bundle: String) throws -> LaunchDocument {
         let directory = paths.container(record.id)
-        let chainID = record.document.chainID.flatMap { Digest(hex: $0) }
         let user = record.config.user
         var document = LaunchDocument(
             id: record.id, cgroupPath: cgroupParent.path(of: record.id),
             overlay: LaunchDocument.Overlay(
-                lower: imageStore.lowerDirectories(chainID: chainID), upper: directory + "/upper",
-                work: directory + "/work"),
+                lower: lowerDirectories(record), upper: directory + "/upper", work: directory + "/work"),
             streams: LaunchDocument.Streams(
                 openStdin: record.config.openStdin, stdinOnce: record.config.stdinOnce),
             log: try logDocument(record),

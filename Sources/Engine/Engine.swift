@@ -182,6 +182,8 @@ struct EnginePaths: Sendable {
     var graveyard: String { dataRoot + "/deleted" }
     /// Data that belongs to nothing the database knows.
     var quarantine: String { dataRoot + "/quarantine" }
+    /// See ``MountPointLayer``.
+    var mountPoints: String { dataRoot + "/mount-points" }
     var bundles: String { executionRoot + "/containers" }
 
     /// Files that pin network namespaces.
@@ -193,6 +195,7 @@ struct EnginePaths: Sendable {
 
     func makeDirectories() throws {
         for directory in [containers, graveyard, seccomp] { try Files.makeDirectory(directory, mode: 0o700) }
+        try MountPointLayer.make(at: mountPoints)
         try Files.makeDirectory(bundles, mode: 0o700)
     }
 }
