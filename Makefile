@@ -6,7 +6,9 @@ DESTDIR ?=
 SWIFT ?= swift
 # Release builds are always linked with the static standard library and tests never are, so that the two
 # configurations keep a build folder each (.build/release, .build/debug) and never relink each other.
-RELEASE_FLAGS := -c release --static-swift-stdlib --disable-index-store
+# Types are named to the compiler, not looked up by name when the program runs: a short command saves a fifth of its time.
+RELEASE_FLAGS := -c release --static-swift-stdlib --disable-index-store \
+	-Xswiftc -Xfrontend -Xswiftc -disable-concrete-type-metadata-mangled-name-accessors
 PROGRAMS := mycontainer mycontainerd mycontainer-runtime
 SOURCES := $(shell find Sources Package.swift -name '*.swift' -o -name '*.[ch]' -o -name module.modulemap)
 REGISTRY := images/registry
