@@ -26,14 +26,20 @@ struct RootFilesystem: ~Copyable {
     }
 
     private static func overlay(lower: [String], upper: (upper: String, work: String)?) throws -> FileDescriptor {
-        let context = try FilesystemContext("overlay")
         do throws(SystemError) {
-            // Linux 6.8; before that one option holds them all.
-            for directory in lower { try context.set("lowerdir+", directory) }
+            return try mounted(lower.map { ("lowerdir+", $0) }, upper)
         } catch {
-            guard error.errno == EINVAL else { throw error }
-            return try legacyOverlay(lower: lower, upper: upper)
+            // Known since Linux 6.7; before, one option holds them all. Old kernels look at options when all are there.
+            guard error.errno == EINVAL, KernelVersion.running < KernelVersion(6, 7) else { throw error }
         }
+        return try legacyOverlay(lower: lower, upper: upper)
+    }
+
+    private static func mounted(
+        _ lower: [(String, String)], _ upper: (upper: String, work: String)?
+    ) throws(SystemError) -> FileDescriptor {
+        let context = try FilesystemContext("overlay")
+        for (option, value) in lower { try context.set(option, value) }
         if let upper {
             try context.set("upperdir", upper.upper)
             try context.set("workdir", upper.work)
@@ -47,26 +53,22 @@ struct RootFilesystem: ~Copyable {
         ("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off"),
     ]
 
-    /// fsconfig(2) takes values of at most 255 bytes, so directories are named through descriptors.
+    /// fsconfig(2) takes values of at most 255 bytes: directories are named by the numbers of their descriptors, in a
+    /// thread that stands where these are names.
     private static func legacyOverlay(
         lower: [String], upper: (upper: String, work: String)?
     ) throws -> FileDescriptor {
         let directories = try lower.map { OwnedDescriptor(try FileDescriptor($0, O_RDONLY | O_DIRECTORY)) }
-        let names = directories.map { "/proc/self/fd/\($0.raw)" }.joined(separator: ":")
+        let names = directories.map { String($0.raw) }.joined(separator: ":")
         guard names.utf8.count < 256 else {
             throw EngineError.internal(
-                "this kernel can't show an image of \(lower.count) layers to the daemon: Linux 6.8 or newer is needed")
+                "this kernel can't show an image of \(lower.count) layers to the daemon: Linux 6.7 or newer is needed")
         }
-        let context = try FilesystemContext("overlay")
-        try context.set("lowerdir", names)
-        if let upper {
-            try context.set("upperdir", upper.upper)
-            try context.set("workdir", upper.work)
+        let mount = try PlacedThread.run(in: "/proc/self/fd") { () throws(SystemError) in
+            try mounted([("lowerdir", names)], upper).release()
         }
-        for (option, value) in features { try context.set(option, value) }
-        let mount = try context.mount(attributes: MountAttributes.noDevices | MountAttributes.noSuid)
         withExtendedLifetime(directories) {}
-        return mount
+        return FileDescriptor(owning: mount)
     }
 
     /// The mount alone, which goes with its last reference.
