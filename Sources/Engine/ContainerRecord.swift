@@ -32,6 +32,8 @@ struct ContainerRecord: Sendable {
         var networks: [String: EndpointSettings]?
         /// The ids of its own user namespace; nil: it has the host's or another container's.
         var identities: IdentityMaps?
+        /// nil where the host had no SELinux.
+        var labels: ContainerLabels?
     }
 
     struct StoredLog: Sendable, Codable {
@@ -101,4 +103,5 @@ struct AttachedMount: Sendable, Codable, Equatable {
     var subpath = ""
     /// bind: whether files have the container's ids inside and keep their own on disk; nil in records of before.
     var mapsOwners: Bool?
+    var relabeling: MountRequest.Relabeling?
 }

@@ -129,7 +129,7 @@ extension Engine {
         result.networkSettings = networkSettings(container, record)
         result.seccompAudit = seccompAudit(record)
         let security = try? SecurityOptions(record.hostConfig.securityOpt ?? [])
-        result.processLabel = SELinux.isEnabled ? security?.label ?? "" : ""
+        if let labels = labels(of: record) { (result.processLabel, result.mountLabel) = (labels.process, labels.mount) }
         result.appArmorProfile =
             appArmor.profile(asked: security?.appArmorProfile, privileged: record.hostConfig.privileged) ?? ""
         if size {

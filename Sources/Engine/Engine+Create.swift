@@ -59,6 +59,7 @@ extension Engine {
         var newVolumes: [String] = []
         do {
             let userNamespace = try settleUserNamespace(id, host, modes)
+            let labels = try settleLabels(id, host, modes)
             let mounts = try settleMounts(&config, host, image: image, newVolumes: &newVolumes)
             let record = ContainerRecord(
                 id: id, name: finalName,
@@ -66,7 +67,7 @@ extension Engine {
                     created: Clock.wall(), imageID: image.id.description, chainID: image.chainID?.hex,
                     path: command.path, arguments: command.arguments, config: config, hostConfig: host,
                     mounts: mounts, reaper: host.`init` ?? configuration.defaultInit, logFormat: log,
-                    networks: endpoints, identities: userNamespace.maps),
+                    networks: endpoints, identities: userNamespace.maps, labels: labels),
                 status: ContainerRecord.Status(lifecycle: .created(failure: nil)))
             try checkMappedBinds(record)
             // Checks what only a whole specification shows (devices, mounts), before anything is on disk.
@@ -83,6 +84,7 @@ extension Engine {
         } catch {
             registry.release(finalName, of: id)
             identityRanges.release(id)
+            selinuxLevels.release(id)
             try? Files.removeTree(paths.container(id))
             for volume in newVolumes { try? volumeManager.remove(volume) }
             if let error = error as? DatabaseError, error.isConstraint {
@@ -114,17 +116,13 @@ extension Engine {
         if appArmor == .absent, let profile = security.appArmorProfile, profile != AppArmor.unconfined {
             warnings.append("AppArmor is not enabled on this host: the profile \(profile) is not applied")
         }
-        if let label = security.label, !SELinux.isEnabled {
-            warnings.append("SELinux is not enabled on this host: the label \(label) is not applied")
-        }
-        if security.label != nil, SELinux.isEnabled {
-            for bind in host.binds ?? [] {
-                guard let request = try? MountRequest.parse(bind: bind),
-                    request.mode.split(separator: ",").contains(where: { $0 == "z" || $0 == "Z" })
-                else { continue }
-                warnings.append(
-                    "files are not relabeled for SELinux: give those of \(request.source) a type that the container's "
-                        + "label may use, for example with chcon -R -t container_file_t")
+        if !security.labels.isEmpty, security.labels != ["disable"] {
+            switch selinux {
+            case .ready: break
+            case .absent:
+                warnings.append("SELinux is not enabled on this host: label=\(security.labels[0]) is not applied")
+            case .withoutContainers(let reason):
+                warnings.append("label=\(security.labels[0]) is not applied: \(reason)")
             }
         }
         return warnings

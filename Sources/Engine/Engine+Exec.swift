@@ -141,7 +141,7 @@ extension Engine {
         let security = try SecurityOptions(host.securityOpt ?? [])
         process.noNewPrivileges = security.noNewPrivileges
         // The container's, for a privileged exec too, as with dockerd.
-        process.selinuxLabel = security.label
+        process.selinuxLabel = labels(of: record)?.process
         process.apparmorProfile = appArmor.profile(asked: security.appArmorProfile, privileged: host.privileged)
         process.rlimits = try SpecGenerator.rlimits(host.ulimits ?? [])
         process.oomScoreAdj = host.oomScoreAdj

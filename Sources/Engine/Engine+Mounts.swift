@@ -69,6 +69,7 @@ extension Engine {
                 request.copiesImageContent = false
                 request.subpath = mount.subpath
                 request.mapsOwners = mount.mapsOwners ?? false
+                request.relabeling = MountRequest.Relabeling(rawValue: mode) ?? mount.relabeling
                 requests.append(request)
             }
         }
@@ -84,6 +85,7 @@ extension Engine {
         point.rw = !request.readOnly
         var mount = AttachedMount(point: point)
         mount.nonRecursive = request.nonRecursive
+        mount.relabeling = request.relabeling
         if request.mapsOwners { mount.mapsOwners = true }
         mount.readOnlyNonRecursive = request.readOnlyNonRecursive
         mount.readOnlyForceRecursive = request.readOnlyForceRecursive
@@ -108,6 +110,8 @@ extension Engine {
             mount.point.source = volumeManager.dataPath(volume.name)
             mount.isAnonymous = volume.isAnonymous
             mount.subpath = request.subpath
+            // A volume is containers' own to use; what another source lends it has the label that it has.
+            if mount.relabeling == nil, volume.options.isEmpty { mount.relabeling = .shared }
             if request.copiesImageContent && request.subpath.isEmpty {
                 let directory = volumeManager.dataPath(volume.name)
                 let holder = "filling-\(Identifier.random())"
@@ -162,12 +166,13 @@ extension Engine {
         var sources: [String: MountSource] = [:]
         for mount in record.document.mounts where mount.point.type != "tmpfs" {
             let point = mount.point
-            var source = MountSource(path: point.source)
+            var source = MountSource(path: point.source, relabeling: mount.relabeling)
             if point.type == "volume" {
                 guard volumeManager.volume(point.name) != nil else {
                     throw .notFound("get \(point.name): no such volume")
                 }
                 source.path = volumeManager.dataPath(point.name)
+                if isLabeled(source, labels(of: record)) { source.relabeling = nil }
                 if !mount.subpath.isEmpty {
                     source.subpath = mount.subpath
                     try check(source, volume: point.name)
@@ -176,6 +181,14 @@ extension Engine {
             sources[point.destination] = source
         }
         return sources
+    }
+
+    /// Whether a volume is all labeled: its own directory is the last to be, and what is made in it takes after that.
+    private func isLabeled(_ source: MountSource, _ labels: ContainerLabels?) -> Bool {
+        guard source.relabeling == .shared, let label = labels.flatMap({ SecurityContext($0.mount) }),
+            let directory = try? FileDescriptor(source.path, O_RDONLY | O_DIRECTORY)
+        else { return false }
+        return FileLabels.label(of: directory.raw) == label.withoutCategories
     }
 
     /// Whether the part of the volume is there, for a good error; whoever mounts it resolves it again, and inside.
@@ -194,6 +207,7 @@ struct MountSource: Sendable, Equatable {
     /// A place inside, where the content is a container's to write: only ever resolved inside `path`, and refused when that
     /// leads through a symbolic link.
     var subpath: String?
+    var relabeling: MountRequest.Relabeling?
 
     func open(_ flags: Int32) throws(SystemError) -> FileDescriptor {
         guard let subpath else { return try FileDescriptor(path, flags) }

@@ -7,6 +7,7 @@ import MonitorProtocol
 /// What the daemon does when it starts: make what the database says agree with what `/run` and the kernel say.
 extension Engine {
     func reconcile() async throws {
+        labelLayers()
         let rebooted = try noteBoot()
         try loadNetworks()
         try loadContainers()
@@ -39,6 +40,9 @@ extension Engine {
         }
         for record in records {
             try registry.reserve(record.name, for: record.id)
+            if let level = record.document.labels.flatMap({ SecurityContext($0.process) })?.level {
+                selinuxLevels.reserve(level, for: record.id)
+            }
             registry.add(Container(record))
         }
         unreadableContainers.withLock { $0 = Set(unreadable.map(\.id)) }
@@ -53,6 +57,7 @@ extension Engine {
                     try store.deleteContainer(name, images: imageStore)
                     registry.remove(container)
                     identityRanges.release(container.id)
+                    selinuxLevels.release(container.id)
                 } catch {
                     log("container \(name) could not be removed: \(error)")
                     continue

@@ -73,6 +73,7 @@ extension Engine {
         }
         registry.remove(container)
         identityRanges.release(record.id)
+        selinuxLevels.release(record.id)
         if volumes {
             for mount in record.document.mounts where mount.isAnonymous { removeVolumeQuietly(mount.point.name) }
         }

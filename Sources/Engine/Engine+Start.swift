@@ -94,6 +94,7 @@ extension Engine {
             }
             return run.pid
         }
+        try labelNetworkFiles(record, in: try networkFiles(record, modes))
         try writeBundle(bundle, specification, try launchDocument(record, bundle))
         let namespaces = specification.linux?.namespaces ?? []
         let ownNetwork =
@@ -202,7 +203,7 @@ extension Engine {
             hostsPath: files + "/hosts", resolvConfPath: files + "/resolv.conf", sources: try mountSources(record),
             sandboxPath: sandbox, pidOfContainer: pidOfContainer, hasSysctl: hostFacts.hasSysctl,
             hostMaskedPaths: hostFacts.thermalPaths,
-            recursiveReadOnly: hostFacts.recursiveReadOnly, appArmor: appArmor)
+            recursiveReadOnly: hostFacts.recursiveReadOnly, appArmor: appArmor, labels: labels(of: record))
         return try generator.generate()
     }
 

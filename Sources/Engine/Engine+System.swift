@@ -85,7 +85,12 @@ extension Engine {
         case .withoutDefault(let reason):
             warnings.append("WARNING: AppArmor is enabled, but containers get no profile by default: \(reason)")
         }
-        if SELinux.isEnabled { security.append("name=selinux") }
+        switch selinux {
+        case .absent: break
+        case .ready: security.append("name=selinux")
+        case .withoutContainers(let reason):
+            warnings.append("WARNING: SELinux is enabled, but containers get no labels: \(reason)")
+        }
         info.securityOptions = security
         info.warnings = warnings.isEmpty ? nil : warnings
         return info

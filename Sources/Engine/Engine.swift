@@ -31,6 +31,8 @@ public final class Engine: Sendable {
     let hostFacts: HostFacts
     let seccomp: SeccompPrograms
     let appArmor: AppArmor
+    let selinux: SELinux
+    let selinuxLevels = SELinuxLevels()
     let registry = ContainerRegistry()
     let networks = NetworkRegistry()
     let identityRanges: IdentityRanges
@@ -86,6 +88,8 @@ public final class Engine: Sendable {
         if case .withoutDefault(let reason) = appArmor {
             log("containers run without an AppArmor profile of ours: \(reason)")
         }
+        selinux = SELinux.prepare(isWanted: configuration.labelsContainers)
+        if case .withoutContainers(let reason) = selinux { log("containers run without SELinux labels: \(reason)") }
     }
 
     /// Locks the data and exec roots, opens the database, reconciles it with what runs, and starts what its restart

@@ -32,6 +32,8 @@ public struct EngineConfiguration: Sendable {
     public var userNamespaces: String
     /// `START:SIZE`: the host's ids that `auto` takes from; nil: those of the account `containers`, or a built-in range.
     public var userNamespaceRange: String?
+    /// Whether containers get SELinux labels on a host that has it.
+    public var labelsContainers = true
     public var networks = NetworkDefaults()
 
     public init(dataRoot: String, executionRoot: String, registries: [String], runtimePath: String) {

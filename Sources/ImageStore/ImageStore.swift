@@ -61,6 +61,9 @@ public final class ImageStore: Sendable {
     /// The image with this ID.
     public func image(_ id: Digest) -> Image? { catalog.image(id) }
 
+    /// Where all layers are, those that are being made among them.
+    public var layersDirectory: String { paths.layers }
+
     /// The directories to give overlayfs as lower ones, uppermost first; never empty.
     public func lowerDirectories(of image: Image) -> [String] { lowerDirectories(chainID: image.chainID) }
 

@@ -132,6 +132,11 @@ public struct FilesystemContext: ~Copyable {
         if result < 0 { throw failure("\(type): option \(flag)") }
     }
 
+    /// The SELinux label of everything in the filesystem (mount(8), `context`).
+    public func set(label: String?) throws(SystemError) {
+        if let label { try set("context", label) }
+    }
+
     /// One option in mount(8)'s form: `key=value` or `flag`.
     public func set(option: Substring) throws(SystemError) {
         if let equals = option.firstIndex(of: "=") {

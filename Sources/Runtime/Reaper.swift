@@ -21,10 +21,11 @@ public enum Reaper {
     ///   - statusDescriptor: end of file on its other side means that exec succeeded, so the reaper closes its copy
     ///     (and everything else from 3 on) as soon as it has forked. -1: none.
     ///   - isConfined: whether the reaper then gives up what it doesn't need.
+    ///   - forked: called in the reaper, with every descriptor still open.
     ///   - program: reports its pid where that is wanted, and executes the user's program; signals are as after exec.
     /// - Throws: when the fork fails (`EAGAIN`: the pids limit), in the caller. Nothing has changed then but the mask.
     public static func run(
-        statusDescriptor: Int32, terminal: Bool, isConfined: Bool = false, program: () -> Never
+        statusDescriptor: Int32, terminal: Bool, isConfined: Bool = false, forked: () -> Void = {}, program: () -> Never
     ) throws(SystemError) -> Never {
         // In a pid namespace that is not the container's own, orphans come here only when asked for.
         if getpid() != 1 { try Process.becomeSubreaper() }
@@ -51,6 +52,7 @@ public enum Reaper {
             _ = consume pidfd
             child = pid
         }
+        forked()
         if statusDescriptor >= 0 { close(statusDescriptor) }
         try? Process.closeDescriptors(from: 3)
         chdir("/")

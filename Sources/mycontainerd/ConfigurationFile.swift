@@ -11,7 +11,7 @@ struct ConfigurationFile {
         "data-root": .text, "exec-root": .text, "hosts": .list, "registries": .list, "pidfile": .text, "group": .text,
         "runtime": .text, "debug": .flag, "log-level": .text, "live-restore": .flag, "init": .flag, "labels": .list,
         "log-driver": .text, "log-opts": .map, "default-shm-size": .text, "seccomp-profile": .text,
-        "userns": .text, "userns-auto-range": .text,
+        "userns": .text, "userns-auto-range": .text, "selinux-enabled": .flag,
         "bip": .text, "bip6": .text, "fixed-cidr": .text, "fixed-cidr-v6": .text, "ipv6": .flag, "mtu": .number,
         "icc": .flag, "ip": .text, "ip-masq": .flag, "ip-forward": .flag, "iptables": .flag,
         "default-address-pools": .pools, "dns": .list, "dns-search": .list, "dns-opts": .list,
@@ -106,6 +106,7 @@ struct ConfigurationFile {
                 ("labels", text(options.label)), ("log-driver", options.logDriver), ("log-opts", text(options.logOpt)),
                 ("default-shm-size", options.defaultShmSize), ("seccomp-profile", options.seccompProfile),
                 ("userns", options.userns), ("userns-auto-range", options.usernsAutoRange),
+                ("selinux-enabled", options.selinuxEnabled.map { "\($0)" }),
             ].map { (key: $0, text: $1) } + options.networks.given
         let conflicts = flags.compactMap { key, flag -> String? in
             guard let flag, let value = values[key], let written = try? JSON.string(value) else { return nil }

@@ -68,6 +68,9 @@ struct DaemonOptions: ParsableCommand {
             "Ids of the host that --userns auto takes, START:SIZE (default: those of the account containers in subuid)")
     var usernsAutoRange: String?
 
+    @Flag(inversion: .prefixedNo, help: "Label containers on a host with SELinux (default)")
+    var selinuxEnabled: Bool?
+
     @OptionGroup(title: "Networks")
     var networks: NetworkFlags
 
@@ -80,7 +83,7 @@ struct DaemonOptions: ParsableCommand {
     /// Go's flags take `--live-restore=false`; the parser's `--no-live-restore`.
     static func normalized(_ arguments: [String]) -> [String] {
         arguments.map { argument in
-            for flag in ["live-restore", "init"] + NetworkFlags.switches {
+            for flag in ["live-restore", "init", "selinux-enabled"] + NetworkFlags.switches {
                 for value in ["true", "1"] where argument == "--\(flag)=\(value)" { return "--\(flag)" }
                 for value in ["false", "0"] where argument == "--\(flag)=\(value)" { return "--no-\(flag)" }
             }

@@ -30,6 +30,7 @@ struct Settings: Sendable {
     var seccompProfile: String?
     var userNamespaces: String
     var userNamespaceRange: String?
+    var labelsContainers: Bool
     var networks: NetworkDefaults
 
     static let defaultFile = "/etc/mycontainer/daemon.json"
@@ -83,6 +84,7 @@ struct Settings: Sendable {
                     + "(auto:size=65536)")
         }
         userNamespaceRange = options.usernsAutoRange ?? file.text("userns-auto-range")
+        labelsContainers = options.selinuxEnabled ?? file.flag("selinux-enabled") ?? true
         networks = try NetworkDefaults(options.networks, file)
     }
 
@@ -100,6 +102,7 @@ struct Settings: Sendable {
         configuration.seccompProfile = seccompProfile
         configuration.userNamespaces = userNamespaces
         configuration.userNamespaceRange = userNamespaceRange
+        configuration.labelsContainers = labelsContainers
         configuration.networks = networks
         return configuration
     }

@@ -233,18 +233,6 @@ import Testing
 }
 
 @Suite struct SecurityOptionTests {
-    @Test func labels() throws {
-        #expect(try SecurityOptions([]).label == nil)
-        #expect(try SecurityOptions(["label=type:spc_t"]).label == "system_u:system_r:spc_t:s0")
-        #expect(
-            try SecurityOptions(["label=user:u", "label:role:r", "label=level:s0:c1,c2"]).label
-                == "u:r:container_t:s0:c1,c2")
-        #expect(try SecurityOptions(["label=type:spc_t", "label=disable"]).label == nil)
-        for bad in ["label=", "label=spc_t", "label=kind:x", "label=type:", "label=type:a b", "label=type:a:b"] {
-            #expect(throws: EngineError.self, "\(bad)") { try SecurityOptions([bad]) }
-        }
-    }
-
     @Test func profiles() throws {
         let options = try SecurityOptions(["apparmor=own", "seccomp=audit"])
         #expect(options.appArmorProfile == "own" && options.seccompAudit && options.seccomp == .standard)

@@ -8,7 +8,7 @@ import Testing
 @Suite struct SpecGeneratorTests {
     private func generate(
         sources: [String: String] = [:], userNamespace: ContainerUserNamespace = .host, pids: [String: Int32] = [:],
-        sandbox: String? = nil,
+        sandbox: String? = nil, labels: ContainerLabels? = nil, relabeling: MountRequest.Relabeling? = nil,
         _ configure: (inout ContainerRecord.Document) -> Void = { _ in }
     ) throws -> RuntimeSpec {
         let record = makeRecord(configure)
@@ -16,12 +16,12 @@ import Testing
             record: record, modes: NamespaceModes(record.hostConfig), userNamespace: userNamespace,
             security: SecurityOptions(record.hostConfig.securityOpt ?? []), cgroupPath: "/mycontainer-0/x",
             hostnamePath: "/d/hostname", hostsPath: "/d/hosts", resolvConfPath: "/d/resolv.conf",
-            sources: sources.mapValues { MountSource(path: $0) },
+            sources: sources.mapValues { MountSource(path: $0, relabeling: relabeling) },
             sandboxPath: sandbox,
             pidOfContainer: { name throws(EngineError) in
                 guard let pid = pids[name] else { throw .conflict("container \(name) is not running") }
                 return pid
-            }, hasSysctl: { _ in true }, hostMaskedPaths: [], recursiveReadOnly: true
+            }, hasSysctl: { _ in true }, hostMaskedPaths: [], recursiveReadOnly: true, labels: labels
         ).generate()
     }
 
@@ -54,6 +54,24 @@ import Testing
         #expect(spec.linux?.sysctl?["net.ipv4.ip_unprivileged_port_start"] == "0")
         #expect(spec.linux?.resources?.devices?.first == .init(allow: false, access: "rwm"))
         #expect(spec.process?.noNewPrivileges == false)
+    }
+
+    @Test func labelsAreTheProcesssAndTheMounts() throws {
+        let own = ContainerLabels(process: "u:r:t:s0:c1,c2", mount: "u:object_r:f:s0:c1,c2")
+        let sources = ["/b": "/host/b"]
+        for relabeling in [MountRequest.Relabeling.shared, .own] {
+            for isLabeled in [true, false] {
+                let spec = try generate(sources: sources, labels: isLabeled ? own : nil, relabeling: relabeling) {
+                    document in
+                    var point = MountPoint()
+                    (point.type, point.destination, point.source) = ("bind", "/b", "/host/b")
+                    document.mounts = [AttachedMount(point: point)]
+                }
+                #expect(spec.process?.selinuxLabel == (isLabeled ? own.process : nil))
+                #expect(spec.linux?.mountLabel == (isLabeled ? own.mount : nil))
+                #expect(mount(spec, "/b")?.options?.contains(relabeling.rawValue) == isLabeled)
+            }
+        }
     }
 
     @Test func aUserNamespaceHasMappingsAndMappedMounts() throws {

@@ -191,26 +191,20 @@ struct IsolationTests {
         }
     }
 
-    @Test("SELinux: without it :z and :Z are accepted and mean nothing; with it what isn't relabeled is said")
+    @Test("SELinux: without it :z and :Z are accepted and mean nothing, and what else is asked of it is answered")
     func relabeling() throws {
         try withDaemon { daemon in
             try host("mkdir", daemon.directory + "/shared")
-            for option in ["z", "ro,Z"] {
+            for option in ["z", "ro,Z", "z,ro"] {
                 let outcome = try daemon.cli(
                     "run", "--rm", "-v", "\(daemon.directory)/shared:/x:\(option)", "busybox", "ls", "/x")
                 #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome)")
             }
-        }
-        let enabled = """
-            mount -t tmpfs none /mnt && mkdir /mnt/cgroup /mnt/selinux && mount --rbind /sys/fs/cgroup /mnt/cgroup &&
-            echo 0 >/mnt/selinux/enforce && mount --rbind /mnt /sys/fs
-            """
-        try withDaemon(preparation: enabled) { daemon in
-            let host = #"{"Binds":["/etc:/x:ro,z"],"SecurityOpt":["label=type:box_t"]}"#
-            let body = #"{"Image":"busybox","HostConfig":\#(host)}"#
-            let answer = try daemon.api("POST", "/containers/create?name=box", body: body)
-            #expect(answer.status == 201 && answer.text.contains("files are not relabeled for SELinux"), "\(answer)")
-            #expect(try daemon.inspect("box")["ProcessLabel"].string == "system_u:system_r:box_t:s0")
+            let asked = try daemon.cli("create", "--name", "box", "--security-opt", "label=type:box_t", "busybox")
+            #expect(asked.status == 0 && asked.error.contains("SELinux is not enabled on this host: label=type:box_t"))
+            #expect(try daemon.inspect("box")["ProcessLabel"].string == "")
+            let disabled = try daemon.cli("create", "--security-opt", "label=disable", "busybox")
+            #expect(disabled.status == 0 && disabled.error.isEmpty, "\(disabled)")
         }
     }
 

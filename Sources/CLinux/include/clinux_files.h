@@ -5,9 +5,11 @@
 
 // Extended attributes: xattr(7).
 int clinux_fsetxattr(int fd, const char *name, const void *value, size_t size);
+int clinux_setxattr(const char *path, const char *name, const void *value, size_t size);
 int clinux_lsetxattr(const char *path, const char *name, const void *value, size_t size);
 ssize_t clinux_fgetxattr(int fd, const char *name, void *value, size_t size);
 ssize_t clinux_flistxattr(int fd, char *list, size_t size);
+ssize_t clinux_getxattr(const char *path, const char *name, void *value, size_t size);
 ssize_t clinux_lgetxattr(const char *path, const char *name, void *value, size_t size);
 ssize_t clinux_llistxattr(const char *path, char *list, size_t size);
 

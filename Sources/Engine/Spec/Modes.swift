@@ -95,11 +95,10 @@ struct SecurityOptions: Sendable, Equatable {
     var writableCgroups: Bool?
     /// nil: the host's default.
     var appArmorProfile: String?
-    /// The SELinux label of the container's processes; nil where none was asked for.
-    var label: String?
+    /// What is asked of the SELinux labels.
+    var labels: [String] = []
 
     init(_ options: [String]) throws(EngineError) {
-        var labels: [String] = []
         for option in options {
             switch option {
             case "no-new-privileges":
@@ -130,7 +129,7 @@ struct SecurityOptions: Sendable, Equatable {
             default: throw .invalid("invalid --security-opt 2: \"\(option)\"")
             }
         }
-        label = try SELinux.label(labels)
+        try LabelOptions.validate(labels)
     }
 
     private static func flag(_ value: String, _ option: String) throws(EngineError) -> Bool {

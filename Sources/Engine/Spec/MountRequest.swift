@@ -30,8 +30,16 @@ struct MountRequest: Sendable, Equatable {
     var volumeLabels: [String: String] = [:]
     /// bind: files have the container's ids inside and keep their own on disk.
     var mapsOwners = false
+    /// What the container's SELinux label becomes on what is mounted.
+    var relabeling: Relabeling?
     /// tmpfs: mount options.
     var tmpfsOptions: [String] = []
+
+    /// The values are the mode's and the runtime's words.
+    enum Relabeling: String, Sendable, Codable {
+        case shared = "z"
+        case own = "Z"
+    }
 
     static let propagations: Set<String> = ["private", "rprivate", "shared", "rshared", "slave", "rslave"]
 
@@ -75,7 +83,8 @@ struct MountRequest: Sendable, Equatable {
                 readOnly = option == "ro"
                 group = "access"
             case "z", "Z":
-                // SELinux labels: nothing to relabel on hosts without it, as in dockerd.
+                // Means nothing on hosts without SELinux, as in dockerd.
+                relabeling = Relabeling(rawValue: option)
                 group = "label"
             case "nocopy":
                 guard kind == .volume else { throw .invalid("invalid mode: \(mode)") }

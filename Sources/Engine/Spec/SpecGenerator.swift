@@ -30,6 +30,8 @@ struct SpecGenerator {
     /// Whether mounts below a read-only bind can be made read-only too (mount_setattr, Linux 5.12).
     let recursiveReadOnly: Bool
     var appArmor = AppArmor.absent
+    /// SELinux labels; nil where the host has none.
+    var labels: ContainerLabels?
 
     private var config: ContainerConfig { record.config }
     private var host: HostConfig { record.hostConfig }
@@ -46,6 +48,7 @@ struct SpecGenerator {
 
         var linux = RuntimeSpec.Linux()
         linux.cgroupsPath = cgroupPath
+        linux.mountLabel = labels?.mount
         linux.namespaces = try namespaces()
         linux.uidMappings = userNamespace.maps?.uids
         linux.gidMappings = userNamespace.maps?.gids
@@ -81,7 +84,7 @@ struct SpecGenerator {
         process.noNewPrivileges = security.noNewPrivileges
         process.oomScoreAdj = host.oomScoreAdj
         process.rlimits = try SpecGenerator.rlimits(host.ulimits ?? [])
-        process.selinuxLabel = security.label
+        process.selinuxLabel = labels?.process
         process.apparmorProfile = appArmor.profile(asked: security.appArmorProfile, privileged: host.privileged)
         return process
     }
@@ -300,6 +303,7 @@ struct SpecGenerator {
             if userNamespace != .host, point.type == "volume" || mount.mapsOwners ?? false {
                 options.append(mount.nonRecursive || point.type == "volume" ? "idmap" : "ridmap")
             }
+            if labels != nil, let relabeling = source.relabeling { options.append(relabeling.rawValue) }
             options.append(point.propagation.isEmpty ? "rprivate" : point.propagation)
             switch point.propagation {
             case "shared", "rshared": linux.rootfsPropagation = "shared"

@@ -29,9 +29,10 @@ enum FileAttributes {
     }
 
     /// Whether a layer may set an attribute. overlayfs keeps its own state in these; a layer that brings them could
-    /// redirect a directory or fake a whiteout.
+    /// redirect a directory or fake a whiteout. A file's SELinux label is the host's policy's to choose.
     static func isForbidden(_ name: some Collection<UInt8>) -> Bool {
-        name.starts(with: "trusted.overlay.".utf8) || name.starts(with: "user.overlay.".utf8) || name.contains(0)
+        name.starts(with: "trusted.overlay.".utf8) || name.starts(with: "user.overlay.".utf8)
+            || name.elementsEqual("security.selinux".utf8) || name.contains(0)
     }
 
     /// Whether failing to set an attribute is no reason to refuse the file: the file system lacks its kind, or (with

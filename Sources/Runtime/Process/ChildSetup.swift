@@ -129,11 +129,13 @@ struct ChildSetup {
         return environment
     }
 
-    func joinKeyring() throws(StartFailure) {
+    func joinKeyring(_ proc: Int32) throws(StartFailure) {
         guard !noNewKeyring else { return }
-        // A session keyring of its own: the host's keys stay out of reach. Kernels without keys have nothing to hide.
-        if clinux_join_session_keyring(nil) < 0 && errno != ENOSYS && errno != EDQUOT && errno != EPERM {
-            throw StartFailure(stage: "keyring", errno: errno, message: "cannot join a new session keyring")
+        try SecurityLabels.withKeyLabel(process.selinuxLabel, proc) { () throws(StartFailure) in
+            // A session keyring of its own: the host's keys stay out of reach. Kernels without keys have nothing to hide.
+            if clinux_join_session_keyring(nil) < 0 && errno != ENOSYS && errno != EDQUOT && errno != EPERM {
+                throw StartFailure(stage: "keyring", errno: errno, message: "cannot join a new session keyring")
+            }
         }
     }
 }

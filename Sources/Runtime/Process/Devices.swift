@@ -41,13 +41,14 @@ struct Devices {
     /// A detached tmpfs with the nodes of /dev, made by the host's root for a container in a user namespace, whose own
     /// root everything in it belongs to: which devices can be opened is what the cgroup's device rules say.
     static func filesystem(
-        _ spec: RuntimeSpec, _ options: MountOptions, _ identities: ContainerIdentities
+        _ spec: RuntimeSpec, _ options: MountOptions, _ identities: ContainerIdentities, label: String?
     ) throws(StartFailure) -> FileDescriptor {
         try at("devices", "cannot make the container's /dev") { () throws(SystemError) in
             let context = try FilesystemContext("tmpfs")
             for option in options.data { try context.set(option: option) }
             try context.set("uid", String(identities.root.uid))
             try context.set("gid", String(identities.root.gid))
+            try context.set(label: label)
             let tree = try context.mount(attributes: options.attributes.set)
             let configured = spec.linux?.devices ?? []
             for device in standard where !configured.contains(where: { $0.path == device.path }) {

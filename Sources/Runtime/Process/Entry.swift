@@ -59,7 +59,7 @@ struct EntryProcess {
                 try LinuxKernel.Process.setDumpable(false)
             }
         }
-        try setup.joinKeyring()
+        try setup.joinKeyring(proc.raw)
         let root = try at("rootfs", "cannot open the container's root") { () throws(SystemError) in
             try FileDescriptor("/", clinux_o_path() | O_DIRECTORY)
         }

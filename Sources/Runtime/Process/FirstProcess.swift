@@ -42,8 +42,8 @@ struct FirstProcess {
         var setup = ChildSetup(
             channel: channel, process: process, stdio: launch.stdio,
             preservedDescriptors: launch.preservedDescriptors, noNewKeyring: launch.noNewKeyring)
-        try setup.joinKeyring()
         let proc = try hostProc()
+        try setup.joinKeyring(proc)
         try applyNames()
         if created.contains(.network) {
             try at("network", "cannot set the loopback interface up") { () throws(SystemError) in
@@ -62,13 +62,11 @@ struct FirstProcess {
             process: process, identity: identity, seccomp: seccomp, hostProc: proc, channel: channel)
         try privileges.applyHostSettings(
             includingOutOfMemoryScore: !usesUserNamespace, labelsNextExec: !launch.reaper)
-        var confinement: FileDescriptor?
-        if launch.reaper, let profile = process.apparmorProfile, !profile.isEmpty {
-            confinement = try SecurityLabels.openAppArmorChange(profile, proc)
-        }
+        let change = launch.reaper ? SecurityLabels.Change(process, proc) : nil
+        let confinement = try change?.open(proc)
         if root >= 0 { try changeRoot() }
         if usesUserNamespace || identity.uid != 0 { setup.giveStreams(to: identity.uid) }
-        try finish(process, identity, confinement, &setup)
+        try finish(process, identity, change, confinement, &setup)
     }
 
     // MARK: Namespaces
@@ -166,16 +164,17 @@ struct FirstProcess {
             // reach, the directory itself is not.
             try Mount.attach(root, on: AT_FDCWD)
         }
+        let label = SecurityLabels.mountLabel(linux, proc)
         var filesystem = RootFilesystem(
             spec: launch.spec, root: root, binds: binds, userNamespace: usesUserNamespace, cgroup: launch.cgroup,
-            hostProc: proc)
+            hostProc: proc, label: label)
         try filesystem.assemble()
         try connectStreams(setup, devpts: filesystem.devpts)
         try filesystem.seal()
         let identity = try resolveIdentity(process, root)
         if launch.createWorkingDirectory { try makeWorkingDirectory(process) }
         try runContainerHooks()
-        let hidden = HiddenPaths(root: root, kernelMounts: filesystem.kernelMounts)
+        let hidden = HiddenPaths(root: root, kernelMounts: filesystem.kernelMounts, label: label)
         try hidden.makeReadOnly(linux.readonlyPaths ?? [])
         try hidden.hide(linux.maskedPaths ?? [])
         if launch.spec.root?.readonly ?? false {
@@ -286,11 +285,10 @@ struct FirstProcess {
     }
 
     private mutating func finish(
-        _ process: RuntimeSpec.Process, _ identity: Identity, _ confinement: consuming FileDescriptor?,
-        _ setup: inout ChildSetup
+        _ process: RuntimeSpec.Process, _ identity: Identity, _ change: SecurityLabels.Change?,
+        _ confinement: consuming FileDescriptor?, _ setup: inout ChildSetup
     ) throws(StartFailure) -> Never {
         var extra: [Int32] = launch.gate.map { [$0.command, $0.status] } ?? []
-        let isConfined = raw(confinement) >= 0
         // The copy that closing leaves is the last of them.
         if let confinement { extra.append(confinement.release()) }
         try setup.closeDescriptors(keeping: &extra)
@@ -317,28 +315,31 @@ struct FirstProcess {
                 environment: environment)
         }
         if !notifies { try user.loadLateFilter() }
-        let channel = self.channel
-        if launch.reaper {
-            var terminal = false
-            if case .terminal = launch.stdio { terminal = true }
-            // Not the monitor's command line, which names a path of the host.
-            LinuxKernel.Process.setTitle("mycontainer-init")
-            if isConfined, let descriptor = extra.last {
-                try SecurityLabels.change(descriptor, to: process.apparmorProfile ?? "")
-                close(descriptor)
-            }
-            try at("reaper", "cannot fork the user's process") { () throws(SystemError) in
-                try Reaper.run(
-                    statusDescriptor: channel.descriptor, terminal: terminal, isConfined: launch.confinesReaper
-                ) {
-                    channel.send(.executing)
-                    channel.fail(executable.execute())
-                }
-            }
-        }
+        if launch.reaper { try becomeReaper(executable, change, extra.last) }
         LinuxKernel.Process.resetSignals()
         channel.send(.executing)
         channel.fail(executable.execute())
+    }
+
+    /// - Parameter descriptor: what the change is made with.
+    private func becomeReaper(
+        _ executable: Executable, _ change: SecurityLabels.Change?, _ descriptor: Int32?
+    ) throws(StartFailure) -> Never {
+        var terminal = false
+        if case .terminal = launch.stdio { terminal = true }
+        // Not the monitor's command line, which names a path of the host.
+        LinuxKernel.Process.setTitle("mycontainer-init")
+        let channel = self.channel
+        if let change, let descriptor { try change.beforeFork(descriptor) }
+        try at("reaper", "cannot fork the user's process") { () throws(SystemError) in
+            try Reaper.run(
+                statusDescriptor: channel.descriptor, terminal: terminal, isConfined: launch.confinesReaper,
+                forked: { if let change, let descriptor { change.afterFork(descriptor) } },
+                program: {
+                    channel.send(.executing)
+                    channel.fail(executable.execute())
+                })
+        }
     }
 
     /// `create` ends here; what follows is `start`'s to hear.

@@ -13,6 +13,8 @@ struct HiddenPaths {
     let root: Int32
     /// Roots of the procfs and sysfs in the root, by destination without a leading slash.
     let kernelMounts: [String: Int32]
+    /// The SELinux label of the empty directory.
+    let label: String?
 
     func hide(_ masked: [String]) throws(StartFailure) {
         var sources = DescriptorSet()
@@ -29,7 +31,7 @@ struct HiddenPaths {
                 let tree =
                     known >= 0
                     ? try Mount.cloneTree("", relativeTo: known, recursive: false)
-                    : isDirectory ? try Self.emptyDirectory() : try Self.hostNull()
+                    : isDirectory ? try emptyDirectory() : try Self.hostNull()
                 try Mount.attach(tree.raw, on: target.raw)
                 if known >= 0 { return nil }
                 if isDirectory { empty = tree.raw } else { null = tree.raw }
@@ -63,15 +65,15 @@ struct HiddenPaths {
         }
     }
 
-    private static func emptyDirectory() throws(SystemError) -> FileDescriptor {
+    private func emptyDirectory() throws(SystemError) -> FileDescriptor {
         let context = try FilesystemContext("tmpfs")
         try context.set("nr_blocks", "1")
         try context.set("nr_inodes", "1")
         try context.set("mode", "755")
-        let mounted = try context.mount(
+        try context.set(label: label)
+        return try context.mount(
             attributes: MountAttributes.readOnly | MountAttributes.noSuid | MountAttributes.noDevices
                 | MountAttributes.noExecution)
-        return mounted
     }
 
     private static func hostNull() throws(SystemError) -> FileDescriptor {

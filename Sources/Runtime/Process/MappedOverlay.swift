@@ -9,7 +9,7 @@ import MonitorProtocol
 /// Two mounts suffice for any number of layers: one of the directory that they are all in, one of the container's own.
 enum MappedOverlay {
     static func detached(
-        _ overlay: LaunchDocument.Overlay, _ identities: ContainerIdentities
+        _ overlay: LaunchDocument.Overlay, _ identities: ContainerIdentities, label: String?
     ) throws(StartFailure) -> FileDescriptor {
         let directories = [commonDirectory(overlay.lower), commonDirectory([overlay.upper, overlay.work])]
         let layers = try tree(directories[0], identities).release()
@@ -29,7 +29,7 @@ enum MappedOverlay {
                 LaunchDocument.Overlay(
                     lower: overlay.lower.map { path($0, below: directories[0], layers) },
                     upper: path(overlay.upper, below: directories[1], own),
-                    work: path(overlay.work, below: directories[1], own)))
+                    work: path(overlay.work, below: directories[1], own)), label: label)
         }
         return try OverlayMount.inPrivateNamespace { () throws(StartFailure) in
             // In there the trees stand where they are copies of, so that every path leads through them.
@@ -39,7 +39,7 @@ enum MappedOverlay {
                     try Mount.attach(tree, on: target.raw)
                 }
             }
-            return try OverlayMount.detached(overlay)
+            return try OverlayMount.detached(overlay, label: label)
         }
     }
 

@@ -18,8 +18,16 @@ struct MountOptions {
     /// `idmap` or `ridmap`.
     var mapIdentities = false
     var mapRecursively = false
+    /// `z` or `Z`, ours and not the specification's: what is bound gets the container's SELinux label.
+    var relabeling: Relabeling?
     /// The filesystem's own options, `key=value` or a flag.
     var data: [Substring] = []
+
+    enum Relabeling {
+        /// Other containers may use it, too.
+        case shared
+        case own
+    }
 
     init(_ options: [String]) {
         for option in options {
@@ -35,6 +43,8 @@ struct MountOptions {
             bind = true
             recursiveBind = true
         case "tmpcopyup": copyUp = true
+        case "z": relabeling = .shared
+        case "Z": relabeling = .own
         case "idmap": mapIdentities = true
         case "ridmap":
             mapIdentities = true

@@ -14,7 +14,10 @@ enum OverlayMount {
     ]
 
     /// A detached mount of the stack.
-    static func detached(_ overlay: LaunchDocument.Overlay) throws(StartFailure) -> FileDescriptor {
+    /// - Parameter label: the SELinux label of everything in it, nil for those on the disk.
+    static func detached(
+        _ overlay: LaunchDocument.Overlay, label: String?
+    ) throws(StartFailure) -> FileDescriptor {
         guard overlay.lower.count <= maximumLayers else {
             throw StartFailure(
                 stage: "overlay", errno: E2BIG,
@@ -22,14 +25,14 @@ enum OverlayMount {
                     + "flatten the image")
         }
         do {
-            return try appending(overlay)
+            return try appending(overlay, label)
         } catch {
             // lowerdir+ came with Linux 6.7; before, layers are one option of limited length.
             guard error.errno == EINVAL, KernelVersion.running < KernelVersion(6, 7) else {
                 throw failure(error)
             }
         }
-        return try byShortNames(overlay)
+        return try byShortNames(overlay, label)
     }
 
     private static func failure(_ error: SystemError) -> StartFailure {
@@ -37,19 +40,24 @@ enum OverlayMount {
             stage: "overlay", errno: error.errno, message: "cannot stack the image's layers: \(error)")
     }
 
-    private static func appending(_ overlay: LaunchDocument.Overlay) throws(SystemError) -> FileDescriptor {
+    private static func appending(
+        _ overlay: LaunchDocument.Overlay, _ label: String?
+    ) throws(SystemError) -> FileDescriptor {
         let context = try FilesystemContext("overlay")
         for layer in overlay.lower { try context.set("lowerdir+", layer) }
         try context.set("upperdir", overlay.upper)
         try context.set("workdir", overlay.work)
         for (key, value) in pinned { try context.set(key, value) }
+        try context.set(label: label)
         return try context.mount()
     }
 
     /// Linux before 6.7: the layers are named by short links in a directory of our own beside the work directory, which
     /// is the working directory meanwhile, since the option's value is limited: 255 bytes by fsconfig(2), about a
     /// page by mount(2).
-    private static func byShortNames(_ overlay: LaunchDocument.Overlay) throws(StartFailure) -> FileDescriptor {
+    private static func byShortNames(
+        _ overlay: LaunchDocument.Overlay, _ label: String?
+    ) throws(StartFailure) -> FileDescriptor {
         let names = overlay.lower.indices.map { String($0, radix: 36) }
         let parent = overlay.work.split(separator: "/").dropLast().reduce(into: "") { $0 += "/\($1)" }
         let directory = "\(parent)/.stack-\(getpid())"
@@ -70,7 +78,10 @@ enum OverlayMount {
         }
         let lower = names.joined(separator: ":")
         if lower.utf8.count >= 256 {
-            return try mounted("lowerdir=\(lower),upperdir=U,workdir=W" + pinned.map { ",\($0)=\($1)" }.joined())
+            // Quoted: a label has commas.
+            let context = label.map { ",context=\"\($0)\"" } ?? ""
+            return try mounted(
+                "lowerdir=\(lower),upperdir=U,workdir=W" + pinned.map { ",\($0)=\($1)" }.joined() + context)
         }
         do throws(SystemError) {
             let context = try FilesystemContext("overlay")
@@ -78,6 +89,7 @@ enum OverlayMount {
             try context.set("upperdir", "U")
             try context.set("workdir", "W")
             for (key, value) in pinned { try context.set(key, value) }
+            try context.set(label: label)
             return try context.mount()
         } catch {
             throw failure(error)

@@ -40,9 +40,10 @@ struct Preparation: ~Copyable {
         var root: Int32 = -1
         var binds: [Int: Int32] = [:]
         if created.contains(.mount) {
-            root = try rootTree(launch, identities, &descriptors)
-            binds = try bindTrees(launch, identities, &descriptors)
-            if let identities { try addDevices(launch.spec, identities, to: &binds, &descriptors) }
+            let label = SecurityLabels.mountLabel(launch.spec.linux)
+            root = try rootTree(launch, identities, label, &descriptors)
+            binds = try bindTrees(launch, identities, label, &descriptors)
+            if let identities { try addDevices(launch.spec, identities, label, to: &binds, &descriptors) }
         }
         return Preparation(
             created: created, joined: joined, root: root, binds: binds, identities: identities,
@@ -103,13 +104,14 @@ struct Preparation: ~Copyable {
     }
 
     private static func rootTree(
-        _ launch: borrowing ContainerLaunch, _ identities: ContainerIdentities?, _ descriptors: inout DescriptorSet
+        _ launch: borrowing ContainerLaunch, _ identities: ContainerIdentities?, _ label: String?,
+        _ descriptors: inout DescriptorSet
     ) throws(StartFailure) -> Int32 {
         if let overlay = launch.overlay {
             if let identities, identities.mapsFiles {
-                return descriptors.adopt(try MappedOverlay.detached(overlay, identities))
+                return descriptors.adopt(try MappedOverlay.detached(overlay, identities, label: label))
             }
-            return descriptors.adopt(try OverlayMount.detached(overlay))
+            return descriptors.adopt(try OverlayMount.detached(overlay, label: label))
         }
         guard let rootPath = rootPath(launch) else {
             throw StartFailure(stage: "rootfs", errno: EINVAL, message: "the configuration has no root.path")
@@ -127,7 +129,8 @@ struct Preparation: ~Copyable {
     }
 
     private static func bindTrees(
-        _ launch: borrowing ContainerLaunch, _ identities: ContainerIdentities?, _ descriptors: inout DescriptorSet
+        _ launch: borrowing ContainerLaunch, _ identities: ContainerIdentities?, _ label: String?,
+        _ descriptors: inout DescriptorSet
     ) throws(StartFailure) -> [Int: Int32] {
         var trees: [Int: Int32] = [:]
         let sharedRoot = launch.spec.linux?.rootfsPropagation?.hasSuffix("shared") ?? false
@@ -140,14 +143,17 @@ struct Preparation: ~Copyable {
             }
             let path = source.hasPrefix("/") ? source : "\(launch.bundle)/\(source)"
             let tree = try at("mount", "cannot bind \(path) to \(mount.destination)") { () throws(SystemError) in
-                let tree =
-                    if let subpath = mount.subpath {
-                        try part(subpath, of: path, recursive: options.recursiveBind)
-                    } else if let (pid, inside) = foreign(path) {
-                        try Mount.cloneTree(inside, ofProcess: pid)
-                    } else {
-                        try Mount.cloneTree(path, recursive: options.recursiveBind)
-                    }
+                if let subpath = mount.subpath {
+                    try part(subpath, of: path, recursive: options.recursiveBind)
+                } else if let (pid, inside) = foreign(path) {
+                    try Mount.cloneTree(inside, ofProcess: pid)
+                } else {
+                    try Mount.cloneTree(path, recursive: options.recursiveBind)
+                }
+            }
+            // Before it may become read-only or show other ids.
+            if let relabeling = options.relabeling { try SecurityLabels.relabel(tree.raw, path, relabeling, label) }
+            try at("mount", "cannot bind \(path) to \(mount.destination)") { () throws(SystemError) in
                 if let propagation = options.propagation {
                     try Mount.change(tree.raw, propagation: propagation, recursive: options.recursivePropagation)
                 } else if !sharedRoot {
@@ -158,7 +164,6 @@ struct Preparation: ~Copyable {
                     try Mount.change(tree.raw, options.recursiveAttributes, recursive: true)
                 }
                 if !options.attributes.isEmpty { try Mount.change(tree.raw, options.attributes) }
-                return tree
             }
             if let identities, options.mapIdentities, mount.uidMappings == nil {
                 if identities.mapsFiles { try identities.map(tree.raw, path, recursive: options.mapRecursively) }
@@ -173,13 +178,13 @@ struct Preparation: ~Copyable {
     /// The container's /dev, made here with its nodes: inside a user namespace none can be made, and the host's own would
     /// belong to nobody.
     private static func addDevices(
-        _ spec: RuntimeSpec, _ identities: ContainerIdentities, to binds: inout [Int: Int32],
+        _ spec: RuntimeSpec, _ identities: ContainerIdentities, _ label: String?, to binds: inout [Int: Int32],
         _ descriptors: inout DescriptorSet
     ) throws(StartFailure) {
         for (index, mount) in (spec.mounts ?? []).enumerated()
         where mount.type == "tmpfs" && mount.destination == "/dev" {
             binds[index] = descriptors.adopt(
-                try Devices.filesystem(spec, MountOptions(mount.options ?? []), identities))
+                try Devices.filesystem(spec, MountOptions(mount.options ?? []), identities, label: label))
         }
     }
 

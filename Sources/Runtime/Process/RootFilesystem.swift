@@ -20,6 +20,8 @@ struct RootFilesystem {
     let cgroup: CgroupPlacement
     /// The host's /proc, opened before anything of the container's could be in its place.
     let hostProc: Int32
+    /// The SELinux label of what is mounted here; nil for none.
+    let label: String?
     /// Root of the container's own devpts instance, where it mounts one; -1 else.
     private(set) var devpts: Int32 = -1
     /// Roots of the procfs and sysfs that were mounted here, by destination: `proc`, `sys`.
@@ -29,7 +31,7 @@ struct RootFilesystem {
 
     init(
         spec: RuntimeSpec, root: Int32, binds: [Int: Int32], userNamespace: Bool, cgroup: CgroupPlacement,
-        hostProc: Int32
+        hostProc: Int32, label: String?
     ) {
         self.spec = spec
         self.root = root
@@ -37,6 +39,7 @@ struct RootFilesystem {
         self.userNamespace = userNamespace
         self.cgroup = cgroup
         self.hostProc = hostProc
+        self.label = label
     }
 
     mutating func assemble() throws(StartFailure) {
@@ -104,6 +107,7 @@ struct RootFilesystem {
             }
         }
         try at("mount", "cannot mount \(type) on \(mount.destination)") { () throws(SystemError) in
+            if type == "mqueue" { try labelQueues(mounted.raw) }
             if options.copyUp && options.attributes.set & MountAttributes.readOnly != 0 && destination != "dev" {
                 try Mount.change(mounted.raw, MountAttributes(set: MountAttributes.readOnly))
             }
@@ -172,9 +176,21 @@ struct RootFilesystem {
             try checked("stat") { fstat(target, &status) }
             try context.set("mode", String(status.st_mode & 0o7777, radix: 8))
         }
+        if Self.takesLabel(type), !options.data.contains(where: { $0.hasPrefix("context=") }) {
+            try context.set(label: label)
+        }
         var attributes = options.attributes.set | options.recursiveAttributes.set
         if options.copyUp || normalized(mount.destination) == "dev" { attributes &= ~MountAttributes.readOnly }
         return try context.mount(attributes: attributes)
+    }
+
+    /// Whether `context` is the way to label a file system: those of the kernel's own state have the policy's labels, and
+    /// message queues exist before they are mounted.
+    private static func takesLabel(_ type: String) -> Bool { !["proc", "sysfs", "mqueue"].contains(type) }
+
+    private func labelQueues(_ mounted: Int32) throws(SystemError) {
+        guard let label = label.flatMap({ SecurityContext($0) }) else { return }
+        try FileLabels.set(label, on: mounted)
     }
 
     private func isMapped(_ gid: Substring) -> Bool {
