@@ -246,4 +246,24 @@ import Testing
         defer { umount2(fixture.dataRoot, Int32(MNT_DETACH)) }
         try await expectRefusal(containing: "no space left on the data root's disk")
     }
+
+    /// An archive is read by jumping over contents, as far as their headers say.
+    @Test(arguments: [Int64.max, Int64.max - 511, 1 << 40]) func anArchiveWithAnImmenseEntry(size: Int64) async throws {
+        let (store, _) = try await fixture.open(limits: .standard)
+        var tar = TarBuilder()
+        tar.add("immense", content: [UInt8](repeating: 7, count: 40_000))
+        var archive = tar.archive
+        // GNU's form of large numbers, base 256.
+        archive.replaceSubrange(
+            124..<136, with: [0x80, 0, 0, 0] + (0..<8).map { UInt8(truncatingIfNeeded: size >> (56 - 8 * Int64($0))) })
+        archive.replaceSubrange(148..<156, with: repeatElement(UInt8(ascii: " "), count: 8))
+        let sum = String(archive[..<512].reduce(0) { $0 + Int($1) }, radix: 8)
+        archive.replaceSubrange(148..<156, with: "\(String(repeating: "0", count: 6 - sum.count))\(sum)\0 ".utf8)
+        let path = fixture.scratch.file("immense.tar")
+        try writeFile(path, archive)
+        let file = try FileDescriptor(path, O_RDONLY)
+        let raw = file.raw
+        let error = await #expect(throws: ImageError.self) { try await store.load(from: raw, progress: { _ in }) }
+        #expect(error?.message.contains("ends in the middle of an entry") == true, "\(error?.message ?? "")")
+    }
 }

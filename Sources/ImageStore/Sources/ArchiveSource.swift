@@ -38,7 +38,7 @@ final class ArchiveSource: ImageSource {
         let file = FileDescriptor(owning: raw)
         self.description = description
         self.limits = limits
-        let members = try ArchiveSource.members(of: file.raw, description, limits)
+        let members = try ArchiveSource.members(of: file.raw, size: size, description, limits)
         var reader = ArchiveReader(file: file.raw, members: members, description: description, limits: limits)
         try reader.read()
         images = reader.images
@@ -64,9 +64,9 @@ final class ArchiveSource: ImageSource {
 
     /// The archive's files by their clean names; links count as what they point at.
     private static func members(
-        of file: Int32, _ description: String, _ limits: UnpackLimits
+        of file: Int32, size: Int64, _ description: String, _ limits: UnpackLimits
     ) throws -> [String: Member] {
-        let stream = SeekableTar(file: file)
+        let stream = SeekableTar(file: file, size: size)
         let reader = TarReader(limits: limits, skip: stream.skip) { try stream.next() }
         var members: [String: Member] = [:]
         var links: [(name: String, target: String)] = []
@@ -102,10 +102,14 @@ final class ArchiveSource: ImageSource {
 /// Feeds a ``TarReader`` from a file, passing over the content of its entries.
 private final class SeekableTar {
     private let file: Int32
+    private let size: Int64
     private var offset: Int64 = 0
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 << 10, alignment: 16)
 
-    init(file: Int32) { self.file = file }
+    init(file: Int32, size: Int64) {
+        self.file = file
+        self.size = size
+    }
 
     deinit { buffer.deallocate() }
 
@@ -115,7 +119,11 @@ private final class SeekableTar {
         return count == 0 ? nil : UnsafeRawBufferPointer(rebasing: buffer[..<count])
     }
 
-    func skip(_ count: Int64) { offset += count }
+    /// The count is what a header says: it may be anything up to 2^63 - 1.
+    func skip(_ count: Int64) throws(TarError) {
+        guard count <= size - offset else { throw TarError("it ends in the middle of an entry") }
+        offset += count
+    }
 }
 
 /// Makes sense of an archive's files.
