@@ -34,6 +34,8 @@ let package = Package(
         .systemLibrary(name: "CCap", pkgConfig: "libcap", providers: [.apt(["libcap-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CBzip2", providers: [.apt(["libbz2-dev"])]),
+        .systemLibrary(name: "CLzma", providers: [.apt(["liblzma-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
         .systemLibrary(name: "CNetfilter"),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
@@ -49,7 +51,7 @@ let package = Package(
         .target(name: "Database", dependencies: ["CSQLite"], swiftSettings: strict),
         .target(
             name: "ImageStore",
-            dependencies: ["CLinux", "Database", "LinuxKernel", "OCI", "CZstd", "CISAL", "CCrypto"],
+            dependencies: ["CLinux", "Database", "LinuxKernel", "OCI", "CZstd", "CISAL", "CBzip2", "CLzma", "CCrypto"],
             swiftSettings: strict),
         .target(
             name: "Networking",

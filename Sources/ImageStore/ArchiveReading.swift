@@ -93,7 +93,10 @@ struct Spool: ~Copyable {
         var decompressor: (any Decompressor)?
         while true {
             let count = try fillBuffer(input, from: descriptor)
-            if received == 0 { decompressor = LayerCompression(magic: input.prefix(min(count, 4))).makeDecompressor() }
+            if received == 0 {
+                let magic = input.prefix(min(count, ArchiveCompression.magicLength))
+                decompressor = try ArchiveCompression(magic: magic).makeDecompressor()
+            }
             if count == 0 { break }
             received += Int64(count)
             let bytes = UnsafeRawBufferPointer(rebasing: input[..<count])

@@ -183,7 +183,10 @@ import Testing
 
 @Suite struct DecompressorTests {
     private func decompress(_ bytes: [UInt8], _ compression: LayerCompression, pieces: Int) throws -> [UInt8] {
-        let decompressor = try #require(compression.makeDecompressor())
+        try decompress(bytes, try #require(compression.makeDecompressor()), pieces: pieces)
+    }
+
+    private func decompress(_ bytes: [UInt8], _ decompressor: any Decompressor, pieces: Int) throws -> [UInt8] {
         var result: [UInt8] = []
         var output = [UInt8](repeating: 0, count: 333)
         for start in stride(from: 0, to: bytes.count, by: pieces) {
@@ -237,5 +240,30 @@ import Testing
         #expect(try decompress(one + one, .zstd, pieces: pieces) == content + content)
         #expect(throws: DecompressionError.self) { try decompress(Array(one.dropLast()), .zstd, pieces: pieces) }
         #expect(throws: DecompressionError.self) { try decompress(one + [7, 7, 7, 7, 7], .zstd, pieces: pieces) }
+    }
+
+    /// What only archives of clients are packed with.
+    @Test(arguments: ["bzip2", "xz"], [1, 100, 1 << 20]) func archivesOfSeveralStreams(tool: String, pieces: Int) throws
+    {
+        let one = try compressed(tool, content)
+        func unpacked(_ bytes: [UInt8]) throws -> [UInt8] {
+            let decompressor = try #require(try ArchiveCompression(magic: one.prefix(6)).makeDecompressor())
+            return try decompress(bytes, decompressor, pieces: pieces)
+        }
+        #expect(try unpacked(one) == content)
+        #expect(try unpacked(one + one) == content + content)
+        #expect(throws: DecompressionError.self) { try unpacked(Array(one.dropLast())) }
+        #expect(throws: DecompressionError.self) { try unpacked(one + [7, 7, 7, 7, 7]) }
+        #expect(throws: DecompressionError.self) { try unpacked([]) }
+        var damaged = one
+        damaged[one.count / 2] ^= 1
+        #expect(throws: DecompressionError.self) { try unpacked(damaged) }
+    }
+
+    /// A stream may ask for four gigabytes of memory.
+    @Test func xzWithALargeDictionary() throws {
+        let large = try compressed("xz --lzma2=dict=512MiB", content)
+        let decompressor = try #require(try ArchiveCompression(magic: large.prefix(6)).makeDecompressor())
+        #expect(throws: DecompressionError.self) { try decompress(large, decompressor, pieces: 1 << 20) }
     }
 }

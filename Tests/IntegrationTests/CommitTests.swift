@@ -160,4 +160,46 @@ struct CommitTests {
             #expect(try daemon.api("GET", "/images/brought:in/json").json()["Comment"].string == "brought")
         }
     }
+
+    @Test(
+        "cp, load and import take archives that are packed as dockerd takes them", arguments: ["bzip2", "xz"])
+    func packedArchives(tool: String) throws {
+        try withDaemon { daemon in
+            let archive = daemon.directory + "/a.tar"
+            func pack() throws -> String {
+                try host("sh", "-c", "\(tool) -c \(archive) >\(archive).p; echo \(archive).p")
+            }
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+            try host("sh", "-c", "cd \(daemon.directory) && echo packed >file && tar -cf \(archive) file")
+            let answer = try host(
+                "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-T", try pack(), "--unix-socket", daemon.socket,
+                "http://d/containers/box/archive?path=/tmp")
+            #expect(answer == "200")
+            #expect(try daemon.must("exec", "box", "cat", "/tmp/file") == "packed")
+            try daemon.must("commit", "box", "saved:1")
+            try daemon.must("save", "-o", archive, "saved:1")
+            try daemon.must("rmi", "saved:1")
+            #expect(try daemon.must("load", "-i", try pack()) == "Loaded image: saved:1")
+            try daemon.must("export", "-o", archive, "box")
+            try daemon.must("import", try pack(), "imported:1")
+            #expect(try daemon.must("run", "--rm", "imported:1", "cat", "/tmp/file") == "packed")
+        }
+    }
+
+    @Test("Where a library that unpacks is missing, the refusal says which, and what else is taken")
+    func withoutLibrary() throws {
+        let hide =
+            "for l in $(ldconfig -p | sed -n 's/.*=> \\(.*lzma.so.5\\)$/\\1/p'); do mount --bind /dev/null $l; done"
+        try withDaemon(preparation: hide) { daemon in
+            let outcome = try daemon.cli(arguments: ["load", "-i", try packedEmpty(daemon)])
+            #expect(outcome.status == 1)
+            #expect(outcome.error.contains("install liblzma5, or pack it with gzip or zstd"))
+        }
+    }
+
+    private func packedEmpty(_ daemon: TestDaemon) throws -> String {
+        let path = daemon.directory + "/empty.xz"
+        try host("sh", "-c", "head -c 1024 /dev/zero | xz >\(path)")
+        return path
+    }
 }
