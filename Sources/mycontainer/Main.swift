@@ -1,9 +1,11 @@
 import Commands
 import Glibc
+import LinuxKernel
 
 @main
 struct Main {
     static func main() {
+        StandardStreams.open()
         exit(CommandLineProgram.main(Array(CommandLine.arguments.dropFirst())))
     }
 }

@@ -1,10 +1,12 @@
 import ArgumentParser
 import Glibc
+import LinuxKernel
 
 /// The daemon's entry: arguments in, exit status out. Everything is in `Daemon`.
 @main
 struct Main {
     static func main() async {
+        StandardStreams.open()
         let arguments = DaemonOptions.normalized(Array(CommandLine.arguments.dropFirst()))
         let options: DaemonOptions
         do {

@@ -184,4 +184,20 @@ struct RunTests {
             #expect(gone.error.contains("two"))
         }
     }
+
+    @Test("A descriptor that the caller has closed is the null device, not the next socket")
+    func closedDescriptors() throws {
+        try withDaemon { daemon in
+            func sh(_ line: String) throws -> Outcome {
+                let program = TestDaemon.programs + "/mycontainer"
+                return try Command(
+                    "/bin/sh", ["-c", "\(program) \(line)"], environment: daemon.environment
+                ).finish(seconds: patience)
+            }
+            let input = try sh("run --rm -i busybox cat <&-")
+            #expect(input.status == 0)
+            let all = try sh("run --rm -i busybox sh -c 'cat; exit 3' <&- >&- 2>&-")
+            #expect(all.status == 3)
+        }
+    }
 }

@@ -26,6 +26,7 @@ public enum RuntimeCommandLine {
         if arguments.count == 2, arguments[1] == "zygote" {
             exit(Zygote.run(socket: FileDescriptor(owning: MonitorProtocol.inheritedSocket)))
         }
+        StandardStreams.open()
         var options = GlobalOptions()
         do {
             let code = try run(arguments, &options)
