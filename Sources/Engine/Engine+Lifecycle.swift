@@ -73,9 +73,9 @@ extension Engine {
         let answer = try await ticket.value(within: grace)
         if answer == nil {
             let final = container.wait(.notRunning)
-            await kill(container)
+            let patience = await kill(container)
             post(container.record, "kill", extra: ["signal": String(SIGKILL)])
-            _ = try await final.value()
+            try await end(of: container, final, within: patience)
         }
         post(container.record, "stop")
         return true
@@ -96,9 +96,9 @@ extension Engine {
             }
             if number == SIGKILL {
                 let ticket = container.wait(.notRunning)
-                await self.kill(container)
+                let patience = await self.kill(container)
                 self.post(record, "kill", extra: ["signal": String(number)])
-                _ = try await ticket.value(within: 10_000_000_000)
+                try await self.end(of: container, ticket, within: patience)
             } else {
                 try await self.send(number, to: container)
                 self.post(record, "kill", extra: ["signal": String(number)])
@@ -112,21 +112,38 @@ extension Engine {
             throw EngineError.conflict("container \(container.id) is not running")
         }
         do {
-            try await run.monitor.request(.signal(signal))
+            try await run.monitor.request(.signal(signal), within: Self.answerTime)
         } catch let failure as StartFailure {
             throw EngineError.internal("cannot send signal \(signal) to container \(container.id): \(failure.message)")
         }
     }
 
-    /// SIGKILL, by the monitor; where that can't be asked, by the cgroup. A frozen container dies too.
-    func kill(_ container: Container) async {
+    /// How long a monitor has to answer, in nanoseconds: it does nothing that takes long.
+    private static let answerTime: UInt64 = 3_000_000_000
+
+    /// SIGKILL, by the monitor; where that can't be asked or does not answer, by the cgroup. A frozen container dies too.
+    /// - Returns: how long the end may take to be heard of, in nanoseconds.
+    @discardableResult
+    func kill(_ container: Container) async -> Int64 {
         let group = try? ContainerCgroup(layout: cgroups, path: cgroupParent.path(of: container.id))
         do {
             try await send(SIGKILL, to: container)
             if container.lifecycle.isPaused { try? group?.thaw() }
+            return 10_000_000_000
         } catch {
             try? group?.kill()
             try? group?.thaw()
+            return 2_000_000_000
+        }
+    }
+
+    /// The end of a container that was killed. A process that the kernel can't end, or a monitor that somebody stopped,
+    /// keeps nobody waiting for ever.
+    private func end(of container: Container, _ ticket: WaitTicket, within patience: Int64) async throws {
+        if try await ticket.value(within: patience) == nil {
+            throw EngineError.internal(
+                "container \(container.id) was killed, but its monitor has not reported its end: a process of it hangs in "
+                    + "the kernel, or the monitor is stopped (look for state D or T in ps, and try again)")
         }
     }
 

@@ -156,4 +156,18 @@ struct LifeCycleTests {
             #expect(stats == "box 1")
         }
     }
+
+    @Test("A monitor that somebody stopped keeps nobody waiting; what it runs is killed all the same")
+    func stoppedMonitor() throws {
+        try withDaemon { daemon in
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+            let pid = try daemon.inspect("box")["State"]["Pid"].int!
+            let monitor = try pid_t(host("sh", "-c", "ps -o ppid= -p \(pid) | tr -d ' '"))!
+            #expect(Glibc.kill(monitor, SIGSTOP) == 0)
+            let outcome = try daemon.cli("kill", "box")
+            Glibc.kill(monitor, SIGCONT)
+            #expect(outcome.status == 1 && outcome.error.contains("its monitor has not reported its end"))
+            #expect(try daemon.must("wait", "box") == "137")
+        }
+    }
 }

@@ -83,6 +83,19 @@ final class MonitorClient: Sendable {
         return reply
     }
 
+    /// The same of a request that a monitor answers at once, unless somebody has stopped it.
+    /// - Parameter nanoseconds: how long that is waited for; then it is said that the monitor does not answer.
+    func request(_ body: MonitorRequest.Body, within nanoseconds: UInt64) async throws {
+        let sequence = try send(body)
+        let timer = Task {
+            try await Task.sleep(nanoseconds: nanoseconds)
+            let waiting = state.withLock { $0.pending.removeValue(forKey: sequence) }
+            waiting?.resume(throwing: MonitorClient.unreachable("it does not answer (has somebody stopped it?)"))
+        }
+        defer { timer.cancel() }
+        if case .failed(let failure) = try await reply(to: sequence).body { throw failure }
+    }
+
     /// Ends the conversation; the monitor goes on.
     func disconnect() {
         channel.shutdown()
