@@ -86,7 +86,9 @@ import Testing
         #expect(try apiTimestamp("1700000000", now: now) == "1700000000")
         #expect(try apiTimestamp("2013-01-02T13:23:37Z", now: now) == "1357133017.000000000")
         #expect(try apiTimestamp("2013-01-02T13:23:37.5+01:00", now: now) == "1357129417.500000000")
+        #expect(try apiTimestamp("1969-12-31T23:59:58.5Z", now: now) == "-2.500000000")
         #expect(throws: InvalidValue.self) { try apiTimestamp("yesterday", now: now) }
+        #expect(throws: InvalidValue.self) { try apiTimestamp("-2555000h", now: now) }
     }
 }
 

@@ -30,7 +30,7 @@ struct NetworkRate: Sendable, Equatable {
             throw InvalidValue("invalid rate: '\(word)': it is a number of bits per second, for example 10mbit")
         }
         guard let bits = Int64(exactly: (value * factor).rounded()), bits > 0 else {
-            throw InvalidValue("invalid rate: '\(word)': it is more than 0")
+            throw InvalidValue("invalid rate: '\(word)': it is more than 0 and less than 2^63 bits per second")
         }
         return bits
     }

@@ -22,7 +22,11 @@ func parseDuration(_ word: String) throws(InvalidValue) -> Nanoseconds {
 /// Turns what a user gives for `--since` or `--until` into what the API takes, seconds with nine decimals: a duration
 /// counts back from `now`, a date or time without a zone is local, a number of seconds since the epoch is kept.
 func apiTimestamp(_ word: String, now: Nanoseconds) throws(InvalidValue) -> String {
-    if let duration = Timestamp.parseDuration(word) { return decimalSeconds(now - duration) }
+    if let duration = Timestamp.parseDuration(word) {
+        let (time, overflows) = now.subtractingReportingOverflow(duration)
+        if overflows { throw InvalidValue("\(quoted(word)) is too far away") }
+        return decimalSeconds(time)
+    }
     let isNumber = !word.isEmpty && word.utf8.allSatisfy { (48...57).contains($0) || $0 == UInt8(ascii: ".") }
     if isNumber { return word }
     guard let time = Timestamp.parse(word) ?? parseLocalTime(word) else {
@@ -32,7 +36,9 @@ func apiTimestamp(_ word: String, now: Nanoseconds) throws(InvalidValue) -> Stri
 }
 
 private func decimalSeconds(_ time: Nanoseconds) -> String {
-    let (seconds, nanoseconds) = (time / second, time % second)
+    var (seconds, nanoseconds) = (time / second, time % second)
+    // What is behind the point counts on from the second, before 1970 as well.
+    if nanoseconds < 0 { (seconds, nanoseconds) = (seconds - 1, nanoseconds + second) }
     return "\(seconds).\(padded(Int(nanoseconds), 9))"
 }
 
