@@ -37,19 +37,13 @@ struct StreamSession {
         _ = fcntl(socket, F_SETFL, O_NONBLOCK)
         if !stream.early.isEmpty { try stream.early.withUnsafeBytes { try output.write($0) } }
 
-        var unsent: [UInt8] = []
-        var inputIsOpen = input != .none
-        var closesInput = input == .none
+        var upstream = Upstream(socket: socket, isOpen: input != .none)
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
-            if closesInput && unsent.isEmpty {
-                shutdown(socket, Int32(SHUT_WR))
-                closesInput = false
-            }
-            // What is typed is read only when the last of it has been sent: the container's pace is the user's.
+            upstream.closeWhenSent()
             var polled = [
-                pollfd(fd: socket, events: Int16(POLLIN | (unsent.isEmpty ? 0 : POLLOUT)), revents: 0),
-                pollfd(fd: inputIsOpen && unsent.isEmpty ? inputDescriptor : -1, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: socket, events: Int16(POLLIN | (upstream.isSent ? 0 : POLLOUT)), revents: 0),
+                pollfd(fd: upstream.takesMore ? inputDescriptor : -1, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: pendingSignals?.descriptor ?? -1, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: watched?.descriptor ?? -1, events: Int16(POLLIN), revents: 0),
             ]
@@ -63,30 +57,11 @@ struct StreamSession {
                     try onSignal(signal)
                 }
             }
-            if polled[0].revents & Int16(POLLOUT) != 0 { send(&unsent, socket) }
-            if polled[0].revents & Int16(POLLIN | POLLHUP | POLLERR) != 0 {
-                let count = read(socket, &buffer, buffer.count)
-                if count == 0 || (count < 0 && errno == ECONNRESET) { return .closed }
-                if count > 0 {
-                    try buffer.withUnsafeBytes { try output.write(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
-                }
+            if polled[0].revents & Int16(POLLOUT) != 0 { upstream.send() }
+            if polled[0].revents & Int16(POLLIN | POLLHUP | POLLERR) != 0, try isClosed(socket, &buffer) {
+                return .closed
             }
-            if polled[1].revents != 0 {
-                let count = read(inputDescriptor, &buffer, buffer.count)
-                if count > 0 {
-                    if input == .terminal {
-                        let (bytes, detaches) = detachKeys.filter(buffer[..<count])
-                        unsent += bytes
-                        if detaches { return .detached }
-                    } else {
-                        unsent += buffer[..<count]
-                    }
-                    send(&unsent, socket)
-                } else if count == 0 || (errno != EAGAIN && errno != EINTR) {
-                    inputIsOpen = false
-                    closesInput = true
-                }
-            }
+            if polled[1].revents != 0, readInput(&upstream, &buffer) { return .detached }
             if polled[3].revents != 0, let over = try watched?.isOver() {
                 watched = nil
                 if over { return .over }
@@ -94,16 +69,69 @@ struct StreamSession {
         }
     }
 
+    /// Shows what the container has written.
+    /// - Returns: whether it was the end of it.
+    private mutating func isClosed(_ socket: Int32, _ buffer: inout [UInt8]) throws -> Bool {
+        let count = read(socket, &buffer, buffer.count)
+        if count == 0 || (count < 0 && errno == ECONNRESET) { return true }
+        if count > 0 { try buffer.withUnsafeBytes { try output.write(UnsafeRawBufferPointer(rebasing: $0[..<count])) } }
+        return false
+    }
+
+    /// Passes on what was typed.
+    /// - Returns: whether the detach keys were among it.
+    private mutating func readInput(_ upstream: inout Upstream, _ buffer: inout [UInt8]) -> Bool {
+        let count = read(inputDescriptor, &buffer, buffer.count)
+        if count > 0 {
+            let typed = buffer[..<count]
+            let (bytes, detaches) = input == .terminal ? detachKeys.filter(typed) : (Array(typed), false)
+            upstream.send(bytes)
+            return detaches
+        }
+        if count == 0 || (errno != EAGAIN && errno != EINTR) { upstream.isOpen = false }
+        return false
+    }
+}
+
+/// What goes to the container: bytes that its socket has not taken yet, then the end.
+private struct Upstream {
+    let socket: Int32
+    /// Whether there may be more input.
+    var isOpen: Bool
+    private var unsent: [UInt8] = []
+    private var isShutDown = false
+
+    init(socket: Int32, isOpen: Bool) {
+        self.socket = socket
+        self.isOpen = isOpen
+    }
+
+    var isSent: Bool { unsent.isEmpty }
+
+    /// What is typed is read only when the last of it has been sent: the container's pace is the user's.
+    var takesMore: Bool { isOpen && isSent }
+
+    mutating func closeWhenSent() {
+        if isOpen || !isSent || isShutDown { return }
+        shutdown(socket, Int32(SHUT_WR))
+        isShutDown = true
+    }
+
+    mutating func send(_ bytes: [UInt8]) {
+        unsent += bytes
+        send()
+    }
+
     /// Sends what the socket takes now. A container that no longer reads its input is no error: its output goes on.
-    private func send(_ bytes: inout [UInt8], _ socket: Int32) {
-        while !bytes.isEmpty {
-            let count = bytes.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+    mutating func send() {
+        while !unsent.isEmpty {
+            let count = unsent.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
             if count >= 0 {
-                bytes.removeFirst(count)
+                unsent.removeFirst(count)
             } else if errno == EAGAIN {
                 return
             } else if errno != EINTR {
-                bytes = []
+                unsent = []
             }
         }
     }

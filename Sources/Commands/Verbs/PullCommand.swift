@@ -4,31 +4,17 @@ import OCI
 /// `pull`: get an image from a registry.
 enum PullCommand {
     private static let allTags = Flag.toggle("all-tags", short: "a", "Download all tagged images in the repository")
-    private static let quiet = Flag.toggle("quiet", short: "q", "Suppress verbose output")
 
     static var command: Command {
         Command(
             spellings: ["pull", "image pull"], summary: "Download an image from a registry",
             usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
-            options: [
-                allTags.option, ContainerCreation.contentTrust.option, ContainerCreation.platform.option,
-                quiet.option,
-            ],
-            operands: .exactly(1), completion: .images
+            options: ImageTransfer.options(allTags), operands: .exactly(1), completion: .images
         ) { invocation in
-            let reference = try imageReference(invocation.operands[0])
-            let isAll = invocation[allTags]
-            if isAll && (reference.tag != nil || reference.digest != nil) {
-                throw CommandFailure("tag can't be used with --all-tags/-a")
-            }
-            if !isAll && reference.tag == nil && reference.digest == nil && !invocation[quiet] {
-                output("Using default tag: \(ImageReference.defaultTag)\n")
-            }
-            let engine = try invocation.engine()
-            let progress = PullProgress(descriptor: invocation[quiet] ? nil : STDOUT_FILENO)
+            let (reference, isAll) = try ImageTransfer.reference(invocation, allTags)
             try pull(
-                invocation.operands[0], platform: invocation[ContainerCreation.platform], allTags: isAll, engine,
-                progress, settings: invocation.settings)
+                invocation.operands[0], platform: invocation[ContainerCreation.platform], allTags: isAll,
+                invocation.engine(), ImageTransfer.progress(invocation), settings: invocation.settings)
             output((isAll ? reference.repository : reference.withDefaultTag).description + "\n")
             return 0
         }

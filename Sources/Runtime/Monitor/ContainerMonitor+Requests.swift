@@ -127,28 +127,15 @@ extension ContainerMonitor {
         guard let container, let entrance, state == .running else {
             throw StartFailure(stage: "exec", errno: ESRCH, message: "the container does not run")
         }
-        guard execs[exec.id] == nil else {
-            throw StartFailure(stage: "exec", errno: EEXIST, message: "exec \(exec.id) runs already")
-        }
-        // Its setup would be frozen too, and the monitor wait for it.
-        guard !container.cgroup.isFrozen else {
-            throw StartFailure(
-                stage: "exec", errno: EBUSY, message: "the container is paused: unpause it before the exec")
-        }
-        guard execs.count < ContainerMonitor.maximumExecs else {
-            throw StartFailure(
-                stage: "exec", errno: EAGAIN, message: "\(execs.count) exec processes run in the container already")
-        }
+        try checkRoom(for: exec, container.cgroup)
         let terminal = exec.process.terminal ?? false
         let attached = descriptor != nil
         let output = Output(
             loop: loop, framed: !terminal, cutOffTime: document.streams.slowClientTimeout ?? Output.defaultCutOffTime)
+        let size = exec.process.consoleSize
         let streams = ProcessStreams(
             loop: loop, output: output, terminal: terminal,
-            size: (
-                UInt16(clamping: exec.process.consoleSize?.width ?? 0),
-                UInt16(clamping: exec.process.consoleSize?.height ?? 0)
-            ),
+            size: (UInt16(clamping: size?.width ?? 0), UInt16(clamping: size?.height ?? 0)),
             openInput: attached && exec.attach.stdin, inputEndsWithClient: true,
             discardsOutput: exec.check == nil && !(attached && (exec.attach.stdout || exec.attach.stderr)))
         var record: ExitRecordFile? = try at("exec", "cannot prepare the exec") { () throws(SystemError) in
@@ -185,6 +172,21 @@ extension ContainerMonitor {
             check?.abandon()
             record.take()?.abandon()
             throw error
+        }
+    }
+
+    private func checkRoom(for exec: MonitorRequest.Exec, _ cgroup: ContainerCgroup) throws(StartFailure) {
+        guard execs[exec.id] == nil else {
+            throw StartFailure(stage: "exec", errno: EEXIST, message: "exec \(exec.id) runs already")
+        }
+        // Its setup would be frozen too, and the monitor wait for it.
+        guard !cgroup.isFrozen else {
+            throw StartFailure(
+                stage: "exec", errno: EBUSY, message: "the container is paused: unpause it before the exec")
+        }
+        guard execs.count < ContainerMonitor.maximumExecs else {
+            throw StartFailure(
+                stage: "exec", errno: EAGAIN, message: "\(execs.count) exec processes run in the container already")
         }
     }
 

@@ -90,6 +90,21 @@ struct ChildSetup {
         }
     }
 
+    /// Takes on the user's ids and capabilities, in its working directory.
+    func becomeUser(_ identity: Identity, _ seccomp: SeccompFilter?) throws(StartFailure) -> Privileges {
+        let entered = try enterWorkingDirectory()
+        let user = Privileges(
+            process: process, identity: identity, seccomp: seccomp, hostProc: -1, channel: channel)
+        try user.drop()
+        if !entered, case let again = try enterWorkingDirectory(), !again {
+            throw StartFailure(
+                stage: "chdir", errno: EACCES,
+                message: "cannot change to the working directory \(process.cwd): permission denied")
+        }
+        try verifyWorkingDirectory()
+        return user
+    }
+
     /// Changes to the working directory.
     /// - Returns: false when the present user may not enter it (an NFS home, for example): try again as the final one.
     func enterWorkingDirectory() throws(StartFailure) -> Bool {

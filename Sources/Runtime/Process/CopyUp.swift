@@ -15,50 +15,45 @@ enum CopyUp {
 
     private static func copy(from source: Int32, to target: Int32, depth: Int) throws(SystemError) {
         guard depth < maximumDepth else { throw SystemError("copy a directory tree", errno: ELOOP) }
-        for name in try entries(of: source) {
-            var status = stat()
-            try checked("stat \(name)") { fstatat(source, name, &status, AT_SYMLINK_NOFOLLOW) }
-            let mode = status.st_mode & 0o7777
-            switch status.st_mode & S_IFMT {
-            case S_IFDIR:
-                try checked("mkdir \(name)") { mkdirat(target, name, 0o700) }
-                let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
-                let from = try FileDescriptor(name, flags, relativeTo: source)
-                let to = try FileDescriptor(name, flags, relativeTo: target)
-                try copy(from: from.raw, to: to.raw, depth: depth + 1)
-            case S_IFREG:
-                let from = try FileDescriptor(name, O_RDONLY | O_NOFOLLOW, relativeTo: source)
-                let to = try FileDescriptor(
-                    name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600, relativeTo: target)
-                try copyData(from.raw, to.raw)
-            case S_IFLNK:
-                try copyLink(name, source, target)
-            default:
-                if mknodat(target, name, status.st_mode, status.st_rdev) < 0 { continue }
+        for name in try FileNames.list(source) {
+            try withCString(name) { name throws(SystemError) in
+                try copy(name, from: source, to: target, depth: depth)
             }
-            try checked("chown \(name)") {
-                fchownat(target, name, status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW)
-            }
-            if status.st_mode & S_IFMT != S_IFLNK {
-                try checked("chmod \(name)") { fchmodat(target, name, mode, 0) }
-            }
-            var times = [status.st_atim, status.st_mtim]
-            utimensat(target, name, &times, AT_SYMLINK_NOFOLLOW)
         }
     }
 
-    private static func entries(of directory: Int32) throws(SystemError) -> [String] {
-        let copy = try FileDescriptor(".", O_RDONLY | O_DIRECTORY, relativeTo: directory)
-        guard let stream = fdopendir(copy.release()) else { throw SystemError.current("read a directory") }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
+    private static func copy(
+        _ name: UnsafePointer<CChar>, from source: Int32, to target: Int32, depth: Int
+    ) throws(SystemError) {
+        let shown = String(cString: name)
+        var status = stat()
+        try checked("stat \(shown)") { fstatat(source, name, &status, AT_SYMLINK_NOFOLLOW) }
+        let mode = status.st_mode & 0o7777
+        switch status.st_mode & S_IFMT {
+        case S_IFDIR:
+            try checked("mkdir \(shown)") { mkdirat(target, name, 0o700) }
+            let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
+            let from = try FileDescriptor(name: name, flags, relativeTo: source)
+            let to = try FileDescriptor(name: name, flags, relativeTo: target)
+            try copy(from: from.raw, to: to.raw, depth: depth + 1)
+        case S_IFREG:
+            let from = try FileDescriptor(name: name, O_RDONLY | O_NOFOLLOW, relativeTo: source)
+            let to = try FileDescriptor(
+                name: name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600, relativeTo: target)
+            try copyData(from.raw, to.raw)
+        case S_IFLNK:
+            try copyLink(name, source, target)
+        default:
+            if mknodat(target, name, status.st_mode, status.st_rdev) < 0 { return }
         }
-        return names
+        try checked("chown \(shown)") {
+            fchownat(target, name, status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW)
+        }
+        if status.st_mode & S_IFMT != S_IFLNK {
+            try checked("chmod \(shown)") { fchmodat(target, name, mode, 0) }
+        }
+        var times = [status.st_atim, status.st_mtim]
+        utimensat(target, name, &times, AT_SYMLINK_NOFOLLOW)
     }
 
     private static func copyData(_ from: Int32, _ to: Int32) throws(SystemError) {
@@ -68,14 +63,17 @@ enum CopyUp {
         }
     }
 
-    private static func copyLink(_ name: String, _ source: Int32, _ target: Int32) throws(SystemError) {
+    private static func copyLink(
+        _ name: UnsafePointer<CChar>, _ source: Int32, _ target: Int32
+    ) throws(SystemError) {
+        let shown = String(cString: name)
         try withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX) + 1) {
             buffer throws(SystemError) -> Void in
-            let count = try checked("readlink \(name)") {
+            let count = try checked("readlink \(shown)") {
                 readlinkat(source, name, buffer.baseAddress!, Int(PATH_MAX))
             }
             buffer[count] = 0
-            try checked("symlink \(name)") { symlinkat(buffer.baseAddress!, target, name) }
+            try checked("symlink \(shown)") { symlinkat(buffer.baseAddress!, target, name) }
         }
     }
 }

@@ -48,17 +48,7 @@ struct EntryProcess {
             let maps = IdentityMaps(uids: linux?.uidMappings ?? [], gids: linux?.gidMappings ?? [])
             try ContainerIdentities(maps: maps, namespace: -1).takeOver(entry.stdio)
         }
-        try at("namespace", "cannot enter the container's namespaces") { () throws(SystemError) in
-            // All at once, through the pidfd: no path of the container's is involved (setns(2), Linux 5.8).
-            try LinuxKernel.Process.enter(entry.target, namespaces)
-        }
-        if namespaces.contains(.user) {
-            try at("user namespace", "cannot become root of the user namespace") { () throws(SystemError) in
-                try LinuxKernel.Process.setGroup(0)
-                try LinuxKernel.Process.setUser(0)
-                try LinuxKernel.Process.setDumpable(false)
-            }
-        }
+        try enterNamespaces()
         try setup.joinKeyring(proc.raw)
         let root = try at("rootfs", "cannot open the container's root") { () throws(SystemError) in
             try FileDescriptor("/", clinux_o_path() | O_DIRECTORY)
@@ -75,21 +65,25 @@ struct EntryProcess {
         _ = root.release()
         try setup.closeDescriptors(keeping: &none)
         channel = setup.channel
-        let entered = try setup.enterWorkingDirectory()
-        let user = Privileges(
-            process: process, identity: identity, seccomp: seccomp, hostProc: -1, channel: channel)
-        try user.drop()
-        if !entered, case let again = try setup.enterWorkingDirectory(), !again {
-            throw StartFailure(
-                stage: "chdir", errno: EACCES,
-                message: "cannot change to the working directory \(process.cwd): permission denied")
-        }
-        try setup.verifyWorkingDirectory()
+        let user = try setup.becomeUser(identity, seccomp)
         let executable = try Executable(process, environment: setup.environment(home: identity.home))
         try user.loadLateFilter()
         LinuxKernel.Process.resetSignals()
         channel.send(.executing)
         channel.fail(executable.execute())
+    }
+
+    private func enterNamespaces() throws(StartFailure) {
+        try at("namespace", "cannot enter the container's namespaces") { () throws(SystemError) in
+            // All at once, through the pidfd: no path of the container's is involved (setns(2), Linux 5.8).
+            try LinuxKernel.Process.enter(entry.target, namespaces)
+        }
+        guard namespaces.contains(.user) else { return }
+        try at("user namespace", "cannot become root of the user namespace") { () throws(SystemError) in
+            try LinuxKernel.Process.setGroup(0)
+            try LinuxKernel.Process.setUser(0)
+            try LinuxKernel.Process.setDumpable(false)
+        }
     }
 
     private func connectStreams(_ setup: ChildSetup, _ root: Int32) throws(StartFailure) {

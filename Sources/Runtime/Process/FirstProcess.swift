@@ -293,16 +293,7 @@ struct FirstProcess {
         if let confinement { extra.append(confinement.release()) }
         try setup.closeDescriptors(keeping: &extra)
         channel = setup.channel
-        let entered = try setup.enterWorkingDirectory()
-        let user = Privileges(
-            process: process, identity: identity, seccomp: seccomp, hostProc: -1, channel: channel)
-        try user.drop()
-        if !entered, case let again = try setup.enterWorkingDirectory(), !again {
-            throw StartFailure(
-                stage: "chdir", errno: EACCES,
-                message: "cannot change to the working directory \(process.cwd): permission denied")
-        }
-        try setup.verifyWorkingDirectory()
+        let user = try setup.becomeUser(identity, seccomp)
         let environment = setup.environment(home: identity.home)
         let executable = try Executable(process, environment: environment)
         // A listener travels over the setup socket, in whose place the gate puts a FIFO.
