@@ -181,7 +181,9 @@ final class HTTPConnection {
                 try channel.writeInbound(buffer)
             }
         } catch let error as HTTPParserError {
-            throw lost("it does not speak HTTP (\(error))")
+            throw lost(
+                error == .invalidEOFState
+                    ? "it closed the connection in the middle of an answer" : "it does not speak HTTP (\(error))")
         }
     }
 
