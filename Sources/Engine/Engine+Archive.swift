@@ -77,9 +77,9 @@ extension Engine {
                 chainID: record.document.chainID.flatMap { OCI.Digest(hex: $0) })
             let image = try RootFilesystem.image(lower: lower)
             let upper = try FileDescriptor(self.paths.container(record.id) + "/upper", O_RDONLY | O_DIRECTORY)
-            var changes: [FilesystemChange] = []
-            try LayerChanges.collect(upper.raw, "", image: image.mount.raw, &changes)
-            return LayerChanges.withoutMountPoints(changes, record.document.mounts.map(\.point.destination))
+            return LayerChanges.withoutMountPoints(
+                try LayerChanges.collect(upper.raw, image: image.mount.raw),
+                record.document.mounts.map(\.point.destination))
         }
     }
 
@@ -234,49 +234,5 @@ struct ArchivePlace {
         if path.hasSuffix("/.") { return "." }
         let clean = Paths.clean("/" + path)
         return clean == "/" ? "/" : Paths.name(clean)
-    }
-}
-
-/// Differences of an overlay's upper directory to the layers beneath it (overlayfs.rst, "whiteouts and opaque
-/// directories").
-enum LayerChanges {
-    /// Made for what is mounted in every container.
-    private static let ownMountPoints = Set(MountPointLayer.directories + MountPointLayer.files)
-
-    /// Leaves out what only exists because something is mounted on it, and directories changed by nothing else.
-    static func withoutMountPoints(_ changes: [FilesystemChange], _ mounts: [String]) -> [FilesystemChange] {
-        let made = ownMountPoints.union(mounts)
-        let kept = changes.filter { $0.kind != 1 || !made.contains($0.path) }
-        let parents = Set(made.map(Paths.parent))
-        return kept.filter { change in
-            change.kind != 0 || !parents.contains(change.path)
-                || kept.contains { $0.path.hasPrefix(change.path + "/") }
-        }
-    }
-
-    /// - Parameter image: the same directory in the image, nil where it has none.
-    static func collect(
-        _ upper: Int32, _ path: String, image: Int32?, _ changes: inout [FilesystemChange]
-    ) throws(SystemError) {
-        for name in try Files.list("/proc/self/fd/\(upper)").sorted() {
-            let full = path + "/" + name
-            var status = stat()
-            guard fstatat(upper, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
-            if status.st_mode & S_IFMT == S_IFCHR, status.st_rdev == 0 {
-                changes.append(FilesystemChange(kind: 2, path: full))
-                continue
-            }
-            var before = stat()
-            let isOld = image.map { fstatat($0, name, &before, AT_SYMLINK_NOFOLLOW) == 0 } ?? false
-            changes.append(FilesystemChange(kind: isOld ? 0 : 1, path: full))
-            guard status.st_mode & S_IFMT == S_IFDIR,
-                let child = try? FileDescriptor(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: upper)
-            else { continue }
-            var old: OwnedDescriptor?
-            if let image, isOld {
-                old = OwnedDescriptor(try? FileDescriptor(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: image))
-            }
-            try collect(child.raw, full, image: old?.raw, &changes)
-        }
     }
 }

@@ -21,6 +21,47 @@ extension Engine {
             throw EngineError(.unavailable, "the daemon is stopping")
         }
         let wantedName = try name.flatMap { $0.isEmpty ? nil : $0 }.map(Names.normalized)
+        var plan = try plan(request)
+        let id = Identifier.random()
+        if plan.config.hostname.isEmpty { plan.config.hostname = defaultHostname(id, plan.modes) }
+        let finalName: String
+        if let wantedName {
+            try registry.reserve(wantedName, for: id)
+            finalName = wantedName
+        } else {
+            finalName = registry.reserveRandomName(for: id)
+        }
+        var newVolumes: [String] = []
+        do {
+            let warnings = try make(plan, id: id, name: finalName, newVolumes: &newVolumes)
+            return ContainerCreateResponse(id: id, warnings: plan.warnings + warnings)
+        } catch {
+            registry.release(finalName, of: id)
+            identityRanges.release(id)
+            selinuxLevels.release(id)
+            try? TreeRemoval.remove(paths.container(id))
+            for volume in newVolumes { try? volumeManager.remove(volume) }
+            if let error = error as? DatabaseError, error.isConstraint {
+                throw EngineError.notFound("No such image: \(plan.config.image): it was removed meanwhile")
+            }
+            throw error
+        }
+    }
+
+    /// A request that was found in order, with what the image and the defaults add.
+    private struct CreationPlan {
+        var config: ContainerConfig
+        let host: HostConfig
+        let image: Image
+        let command: (path: String, arguments: [String])
+        let modes: NamespaceModes
+        let endpoints: [String: EndpointSettings]
+        let log: ContainerRecord.StoredLog?
+        let warnings: [String]
+    }
+
+    /// Checks everything that needs no name and no place on the disk.
+    private func plan(_ request: ContainerCreateRequest) throws -> CreationPlan {
         let image = try resolveImage(request.config.image)
         var config = ConfigRules.merge(request.config, over: image.config.config)
         try ConfigRules.validate(&config)
@@ -43,59 +84,46 @@ extension Engine {
         let log = try LogDrivers.settle(host.logConfig)
         warnings += LogDrivers.warnings(host.logConfig)
         _ = try seccompProgram(host)
-
-        let id = Identifier.random()
-        config.image = request.config.image
-        if config.hostname.isEmpty { config.hostname = defaultHostname(id, modes) }
-        if host.`init` != false, ConfigRules.mustBeFirstProcess(command.path) { host.`init` = false }
-
-        let finalName: String
-        if let wantedName {
-            try registry.reserve(wantedName, for: id)
-            finalName = wantedName
-        } else {
-            finalName = registry.reserveRandomName(for: id)
-        }
-        var newVolumes: [String] = []
-        do {
-            let userNamespace = try settleUserNamespace(id, host, modes)
-            let labels = try settleLabels(id, host, modes)
-            let mounts = try settleMounts(&config, host, image: image, newVolumes: &newVolumes)
-            let record = ContainerRecord(
-                id: id, name: finalName,
-                document: ContainerRecord.Document(
-                    created: Clock.wall(), imageID: image.id.description, chainID: image.chainID?.hex,
-                    path: command.path, arguments: command.arguments, config: config, hostConfig: host,
-                    mounts: mounts, reaper: host.`init` ?? configuration.defaultInit, logFormat: log,
-                    networks: endpoints, identities: userNamespace.maps, labels: labels),
-                status: ContainerRecord.Status(lifecycle: .created(failure: nil)))
-            try checkMappedBinds(record)
-            // Checks what only a whole specification shows (devices, mounts), before anything is on disk.
-            _ = try specification(
-                record, modes: modes, userNamespace: try self.userNamespace(of: record),
-                pidOfContainer: { _ throws(EngineError) in 1 })
-            try makeDirectories(record, modes: modes)
-            try store.insert(
-                record, images: imageStore, volumes: Set(mounts.map(\.point.name).filter { !$0.isEmpty }),
-                identities: userNamespace.range, durability: host.autoRemove ? .normal : .full)
-            registry.add(Container(record))
-            post(record, "create")
-            if host.privileged, userNamespace.maps != nil { warnings.append(UserNamespaceRules.privilegedWarning) }
-        } catch {
-            registry.release(finalName, of: id)
-            identityRanges.release(id)
-            selinuxLevels.release(id)
-            try? Files.removeTree(paths.container(id))
-            for volume in newVolumes { try? volumeManager.remove(volume) }
-            if let error = error as? DatabaseError, error.isConstraint {
-                throw EngineError.notFound("No such image: \(config.image): it was removed meanwhile")
-            }
-            throw error
-        }
         if host.privileged, host.capAdd?.isEmpty == false || host.capDrop?.isEmpty == false {
             warnings.append("Privileged mode has every capability: --cap-add and --cap-drop have no effect.")
         }
-        return ContainerCreateResponse(id: id, warnings: warnings)
+        config.image = request.config.image
+        if host.`init` != false, ConfigRules.mustBeFirstProcess(command.path) { host.`init` = false }
+        return CreationPlan(
+            config: config, host: host, image: image, command: command, modes: modes, endpoints: endpoints, log: log,
+            warnings: warnings)
+    }
+
+    /// Makes the container's directories and its row. What fails leaves them, and `newVolumes`, to the caller.
+    /// - Returns: warnings.
+    private func make(
+        _ plan: CreationPlan, id: String, name: String, newVolumes: inout [String]
+    ) throws -> [String] {
+        var config = plan.config
+        let (host, image) = (plan.host, plan.image)
+        let userNamespace = try settleUserNamespace(id, host, plan.modes)
+        let labels = try settleLabels(id, host, plan.modes)
+        let mounts = try settleMounts(&config, host, image: image, newVolumes: &newVolumes)
+        let record = ContainerRecord(
+            id: id, name: name,
+            document: ContainerRecord.Document(
+                created: Clock.wall(), imageID: image.id.description, chainID: image.chainID?.hex,
+                path: plan.command.path, arguments: plan.command.arguments, config: config, hostConfig: host,
+                mounts: mounts, reaper: host.`init` ?? configuration.defaultInit, logFormat: plan.log,
+                networks: plan.endpoints, identities: userNamespace.maps, labels: labels),
+            status: ContainerRecord.Status(lifecycle: .created(failure: nil)))
+        try checkMappedBinds(record)
+        // Checks what only a whole specification shows (devices, mounts), before anything is on disk.
+        _ = try specification(
+            record, modes: plan.modes, userNamespace: try self.userNamespace(of: record),
+            pidOfContainer: { _ throws(EngineError) in 1 })
+        try makeDirectories(record, modes: plan.modes)
+        try store.insert(
+            record, images: imageStore, volumes: Set(mounts.map(\.point.name).filter { !$0.isEmpty }),
+            identities: userNamespace.range, durability: host.autoRemove ? .normal : .full)
+        registry.add(Container(record))
+        post(record, "create")
+        return host.privileged && userNamespace.maps != nil ? [UserNamespaceRules.privilegedWarning] : []
     }
 
     func resolveImage(_ text: String) throws -> Image {
@@ -188,7 +216,7 @@ extension Engine {
             try writeNetworkFiles(record, modes: modes, in: staged)
             try checked("rename \(staged)") { rename(staged, directory) }
         } catch {
-            try? Files.removeTree(staged)
+            try? TreeRemoval.remove(staged)
             throw error
         }
     }

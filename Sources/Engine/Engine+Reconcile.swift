@@ -70,7 +70,7 @@ extension Engine {
     private func removeTreeLater(_ path: String) {
         Task(executorPreference: workers) {
             do {
-                try Files.removeTree(path)
+                try TreeRemoval.remove(path)
             } catch {
                 self.log("\(path) could not be deleted: \(error)")
             }
@@ -85,7 +85,7 @@ extension Engine {
             do {
                 // What was renamed into place but never entered holds nothing yet.
                 if isUntouched("\(paths.containers)/\(name)") {
-                    try Files.removeTree("\(paths.containers)/\(name)")
+                    try TreeRemoval.remove("\(paths.containers)/\(name)")
                     continue
                 }
                 try Files.makeDirectory(paths.quarantine, mode: 0o700)

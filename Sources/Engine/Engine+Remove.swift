@@ -84,7 +84,7 @@ extension Engine {
             // The overlay in the container's namespace goes with its monitor; deleting under it would be undefined.
             await run?.supervision.value
             do {
-                try Files.removeTree(grave)
+                try TreeRemoval.remove(grave)
             } catch {
                 self.log("what is left of container \(record.id) could not be deleted: \(error)")
             }

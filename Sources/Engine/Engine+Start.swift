@@ -260,7 +260,7 @@ extension Engine {
     ) throws {
         if mkdir(bundle, 0o700) != 0 {
             guard errno == EEXIST else { throw SystemError.current("mkdir \(bundle)") }
-            try Files.removeTree(bundle)
+            try TreeRemoval.remove(bundle)
             try Files.makeDirectory(bundle, mode: 0o700)
         }
         try Files.write(bundle + "/config.json", try JSONTextEncoder.encode(specification))

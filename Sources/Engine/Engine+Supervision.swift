@@ -125,47 +125,15 @@ extension Engine {
         let exit = Lifecycle.Exit(
             exitCode: record.exitCode, startedAt: record.startedAt, finishedAt: record.finishedAt,
             oomKilled: record.oomKilled, message: message.isEmpty ? Engine.reason(record) : message)
-        var decision: ExitDecision?
         // A short program ends before the answer to its start has been looked at.
         var startIsNews = false
-        let isRestarted = container.isRestarted
-        container.update { stored in
-            switch stored.status.lifecycle {
-            case .starting: startIsNews = true
-            case .running, .paused: break
-            default: return
-            }
-            stored.status.hasBeenStarted = true
-            stored.status.finishedAt = record.finishedAt
-            let policy = stored.hostConfig.restartPolicy
-            let rule = (try? RestartRule(name: policy.name, maximumRetryCount: policy.maximumRetryCount)) ?? .no
-            let restarts = rule.restarts(
-                exitCode: record.exitCode, restartCount: stored.status.restartCount,
-                stoppedByUser: stored.status.stoppedByUser)
-            if restarts, !isStopping.load(ordering: .acquiring) {
-                let duration = record.finishedAt - record.startedAt
-                stored.status.lifecycle = .restarting(exit)
-                stored.status.restartCount += 1
-                decision = .restart(after: stored.status.backoff.next(afterRunOf: duration))
-                return
-            }
-            stored.status.lifecycle = .exited(exit)
-            decision = stored.hostConfig.autoRemove && !isRestarted ? .remove : .stay
-        }
-        guard let decision else { return }
+        guard let decision = decide(after: exit, of: container, startIsNews: &startIsNews) else { return }
         leaveNetworks(container)
         releaseVolumes(of: container.record)
         if startIsNews { post(container.record, "start", time: record.startedAt) }
         container.setHealthChecks(nil)
         container.endExecs()
-        let duration = max(0, (record.finishedAt - record.startedAt) / 1_000_000_000)
-        post(
-            container.record, "die",
-            extra: ["exitCode": String(record.exitCode), "execDuration": String(duration)], time: record.finishedAt)
-        if let calls = seccompAudit(container.record), !calls.isEmpty {
-            let list = calls.map { "\($0.name) (\($0.answer), \($0.count))" }.joined(separator: ", ")
-            post(container.record, "seccomp-audit", extra: ["calls": list], time: record.finishedAt)
-        }
+        announceEnd(of: container, record)
         switch decision {
         case .stay:
             persistStatus(container)
@@ -186,6 +154,45 @@ extension Engine {
             persistStatus(container)
             container.announceExit()
             scheduleRestart(container, after: delay)
+        }
+    }
+
+    /// The transition in the container's record; nil where it did not run.
+    private func decide(
+        after exit: Lifecycle.Exit, of container: Container, startIsNews: inout Bool
+    ) -> ExitDecision? {
+        let isRestarted = container.isRestarted
+        return container.update { stored -> ExitDecision? in
+            switch stored.status.lifecycle {
+            case .starting: startIsNews = true
+            case .running, .paused: break
+            default: return nil
+            }
+            stored.status.hasBeenStarted = true
+            stored.status.finishedAt = exit.finishedAt
+            let policy = stored.hostConfig.restartPolicy
+            let rule = (try? RestartRule(name: policy.name, maximumRetryCount: policy.maximumRetryCount)) ?? .no
+            let restarts = rule.restarts(
+                exitCode: exit.exitCode, restartCount: stored.status.restartCount,
+                stoppedByUser: stored.status.stoppedByUser)
+            if restarts, !isStopping.load(ordering: .acquiring) {
+                stored.status.lifecycle = .restarting(exit)
+                stored.status.restartCount += 1
+                return .restart(after: stored.status.backoff.next(afterRunOf: exit.finishedAt - exit.startedAt))
+            }
+            stored.status.lifecycle = .exited(exit)
+            return stored.hostConfig.autoRemove && !isRestarted ? .remove : .stay
+        }
+    }
+
+    private func announceEnd(of container: Container, _ record: ExitRecord) {
+        let duration = max(0, (record.finishedAt - record.startedAt) / 1_000_000_000)
+        post(
+            container.record, "die",
+            extra: ["exitCode": String(record.exitCode), "execDuration": String(duration)], time: record.finishedAt)
+        if let calls = seccompAudit(container.record), !calls.isEmpty {
+            let list = calls.map { "\($0.name) (\($0.answer), \($0.count))" }.joined(separator: ", ")
+            post(container.record, "seccomp-audit", extra: ["calls": list], time: record.finishedAt)
         }
     }
 
@@ -248,7 +255,7 @@ extension Engine {
 
     func removeBundle(_ id: String) {
         do {
-            try Files.removeTree(paths.bundle(id))
+            try TreeRemoval.remove(paths.bundle(id))
         } catch {
             log("the bundle of container \(id) could not be removed: \(error)")
         }

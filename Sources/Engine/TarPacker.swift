@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import ImageStore
 import LinuxKernel
 
 /// Writes directory trees as a tar stream: ustar with PAX records where that doesn't suffice (POSIX.1-2001, "pax
@@ -27,8 +28,17 @@ final class TarPacker {
     private var buffer: [UInt8] = []
     /// Hard links by device and inode: the name under which the file was packed first.
     private var packed: [FileIdentity: Name] = [:]
+    /// The directories that are being packed, from the outermost in: no recursion, since a container may nest
+    /// thousands.
+    private var levels: [Level] = []
     private static let bufferSize = 256 << 10
-    private static let maximumDepth = 512
+
+    private struct Level {
+        let directory: OwnedDescriptor
+        let archiveName: Name
+        /// What is still to be packed of it, the next one last.
+        var names: [Name]
+    }
 
     private struct FileIdentity: Hashable {
         let device: dev_t
@@ -46,12 +56,12 @@ final class TarPacker {
 
     /// Packs `name` in `directory`, with everything below it, under `archiveName`.
     func add(_ name: String, in directory: Int32, as archiveName: String) throws {
-        try add(Array(name.utf8), in: directory, as: Array(archiveName.utf8), depth: 0)
+        try add(Array(name.utf8), in: directory, as: Array(archiveName.utf8))
     }
 
     /// Packs what is in `directory`, without the directory itself.
     func addContents(of directory: Int32) throws {
-        for name in try names(in: directory) { try add(name, in: directory, as: name, depth: 0) }
+        for name in try names(in: directory) { try add(name, in: directory, as: name) }
     }
 
     func finish() throws {
@@ -59,13 +69,31 @@ final class TarPacker {
         try flush()
     }
 
-    private func add(_ name: Name, in directory: Int32, as archiveName: Name, depth: Int) throws {
-        guard depth < TarPacker.maximumDepth else { throw SystemError("pack \(text(archiveName))", errno: ELOOP) }
+    private func add(_ name: Name, in directory: Int32, as archiveName: Name) throws {
+        try addEntry(name, in: directory, as: archiveName)
+        while let level = levels.last {
+            guard let child = levels[levels.count - 1].names.popLast() else {
+                levels.removeLast()
+                continue
+            }
+            try addEntry(
+                child, in: level.directory.raw, as: level.archiveName + [UInt8(ascii: "/")] + child)
+        }
+    }
+
+    /// Packs `name` alone; a directory's content is left to ``levels``.
+    private func addEntry(_ name: Name, in directory: Int32, as archiveName: Name) throws {
+        let limits = UnpackLimits.standard
+        guard levels.count < limits.pathDepth, archiveName.count <= limits.pathBytes else {
+            throw EngineError.invalid(
+                "the path \(printable(archiveName)) is too long for an archive: at most \(limits.pathDepth) "
+                    + "components and \(limits.pathBytes) bytes are packed, since no more could be unpacked again")
+        }
         var status = stat()
-        guard name.withCString({ fstatat(directory, $0, &status, AT_SYMLINK_NOFOLLOW) }) == 0 else {
+        guard withCString(name, { fstatat(directory, $0, &status, AT_SYMLINK_NOFOLLOW) }) == 0 else {
             // It went away while the tree was read: a container may run.
             if errno == ENOENT { return }
-            throw SystemError.current("look at \(text(archiveName))")
+            throw SystemError.current("look at \(printable(archiveName))")
         }
         if let identities {
             status.st_uid = identities.user(ofHost: status.st_uid)
@@ -83,7 +111,7 @@ final class TarPacker {
             packed[key] = archiveName
         }
         switch status.st_mode & S_IFMT {
-        case S_IFDIR: try addDirectory(name, in: directory, &header, as: archiveName, depth: depth)
+        case S_IFDIR: try addDirectory(name, in: directory, &header, as: archiveName)
         case S_IFREG: try addFile(name, in: directory, &header, as: archiveName, status)
         case S_IFLNK:
             header.link = try readLink(name, in: directory, archiveName)
@@ -100,22 +128,20 @@ final class TarPacker {
     // MARK: Directories
 
     private func addDirectory(
-        _ name: Name, in directory: Int32, _ header: inout TarPackedHeader, as archiveName: Name, depth: Int
+        _ name: Name, in directory: Int32, _ header: inout TarPackedHeader, as archiveName: Name
     ) throws {
         switch try open(name, in: directory, O_RDONLY | O_DIRECTORY) {
         case .gone: return
         case .mounted: return addBeneath(archiveName)
         case .opened(let descriptor):
-            let opened = FileDescriptor(owning: descriptor)
+            let opened = OwnedDescriptor(FileDescriptor(owning: descriptor))
             header.extendedAttributes = attributes(of: opened.raw)
             buffer += header.encoded()
             if isLayer, OverlayMarks.isOpaque(opened.raw) {
                 addMarker(archiveName + Array("/.wh..wh..opq".utf8))
             }
-            try flushIfLarge()
-            for child in try names(in: opened.raw) {
-                try add(child, in: opened.raw, as: archiveName + [UInt8(ascii: "/")] + child, depth: depth + 1)
-            }
+            levels.append(
+                Level(directory: opened, archiveName: archiveName, names: try names(in: opened.raw).reversed()))
         }
     }
 
@@ -124,13 +150,13 @@ final class TarPacker {
     private func open(_ name: Name, in directory: Int32, _ flags: Int32) throws -> Opening {
         var resolve = CLINUX_RESOLVE_NO_SYMLINKS
         if isExport { resolve |= CLINUX_RESOLVE_NO_XDEV }
-        let descriptor = name.withCString {
+        let descriptor = withCString(name) {
             clinux_openat2(directory, $0, UInt64(flags | O_NONBLOCK | O_CLOEXEC), 0, resolve)
         }
         if descriptor >= 0 { return .opened(descriptor) }
         if errno == EXDEV { return .mounted }
         if [ENOENT, ENOTDIR, ELOOP].contains(errno) { return .gone }
-        throw SystemError.current("open \(text(name))")
+        throw SystemError.current("open \(printable(name))")
     }
 
     /// What a mount covers, without content: what there is of it is the mount's, not the container's.
@@ -159,7 +185,7 @@ final class TarPacker {
         }
         guard !name.starts(with: OverlayMarks.whiteoutPrefix) else {
             throw EngineError.invalid(
-                "the container has a file named \(text(archiveName)), which would hide another one in an image layer "
+                "the container has a file named \(printable(archiveName)), which would hide another one in an image layer "
                     + "(names that begin with .wh. do): rename or remove it first")
         }
         return false
@@ -206,7 +232,7 @@ final class TarPacker {
         try withUnsafeTemporaryAllocation(byteCount: 128 << 10, alignment: 4096) { chunk in
             while done < count {
                 let wanted = Int(min(count - done, Int64(chunk.count)))
-                let got = try checked("read \(text(name))") {
+                let got = try checked("read \(printable(name))") {
                     pread(file, chunk.baseAddress!, wanted, off_t(start + done))
                 }
                 // A file that shrinks meanwhile is filled up: its size has been said.
@@ -222,23 +248,15 @@ final class TarPacker {
 
     private func readLink(_ name: Name, in directory: Int32, _ archiveName: Name) throws -> Name {
         try withUnsafeTemporaryAllocation(byteCount: Int(PATH_MAX), alignment: 1) { target in
-            let count = try checked("readlink \(text(archiveName))") {
-                name.withCString { readlinkat(directory, $0, target.baseAddress!, target.count) }
+            let count = try checked("readlink \(printable(archiveName))") {
+                withCString(name) { readlinkat(directory, $0, target.baseAddress!, target.count) }
             }
             return Array(target[..<count])
         }
     }
 
     private func names(in directory: Int32) throws(SystemError) -> [Name] {
-        let copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard copy >= 0, let stream = fdopendir(copy) else { throw SystemError.current("read a directory") }
-        defer { closedir(stream) }
-        var names: [Name] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            if !name.elementsEqual(".".utf8), !name.elementsEqual("..".utf8) { names.append(name) }
-        }
-        return names.sorted { $0.lexicographicallyPrecedes($1) }
+        try FileNames.list(directory).sorted { $0.lexicographicallyPrecedes($1) }
     }
 
     private func flushIfLarge() throws { if buffer.count >= TarPacker.bufferSize { try flush() } }
@@ -246,15 +264,6 @@ final class TarPacker {
     private func flush() throws {
         try Files.write(output, buffer, "the archive")
         buffer.removeAll(keepingCapacity: true)
-    }
-}
-
-/// For messages.
-private func text(_ name: TarPacker.Name) -> String { String(decoding: name, as: UTF8.self) }
-
-extension TarPacker.Name {
-    fileprivate func withCString<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
-        (self + [0]).withUnsafeBytes { body($0.assumingMemoryBound(to: CChar.self).baseAddress!) }
     }
 }
 

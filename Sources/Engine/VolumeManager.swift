@@ -37,7 +37,12 @@ final class VolumeManager: Sendable {
         var known = Dictionary(try store.volumes().map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         for name in try Files.list(root) {
             if name.hasPrefix(VolumeManager.deleted) {
-                try Files.removeTree("\(root)/\(name)")
+                do {
+                    try TreeRemoval.remove("\(root)/\(name)")
+                } catch {
+                    // No reason not to start: nobody misses the volume.
+                    log("what is left of a removed volume could not be deleted: \(error)")
+                }
                 continue
             }
             guard known[name] == nil, Names.isValid(name), Files.isDirectory("\(root)/\(name)/_data") else { continue }
@@ -100,7 +105,7 @@ final class VolumeManager: Sendable {
                 try Files.replace(directory + "/volume.json", try JSONTextEncoder.encode(volume))
                 try store.insert(volume)
             } catch {
-                try? Files.removeTree(directory)
+                try? TreeRemoval.remove(directory)
                 throw error
             }
             volumes.withLock { $0[volume.name] = volume }
@@ -120,9 +125,9 @@ final class VolumeManager: Sendable {
             _ = volumes.withLock { $0.removeValue(forKey: name) }
             mounts.clear(name, dataPath(name))
             // Out of sight in one step; what is left of it after a crash goes at the next start.
-            let grave = "\(root)/\(VolumeManager.deleted)\(name)"
+            let grave = "\(root)/\(VolumeManager.deleted)\(name)-\(Identifier.random())"
             if rename("\(root)/\(name)", grave) == 0 {
-                try Files.removeTree(grave)
+                try TreeRemoval.remove(grave)
             } else if errno != ENOENT {
                 throw SystemError.current("rename \(root)/\(name)")
             }
@@ -143,22 +148,15 @@ enum DiskUsageWalk {
     }
 
     private static func size(of directory: Int32, seen: inout Set<UInt64>, depth: Int) -> Int64 {
-        let copy = fcntl(directory, F_DUPFD_CLOEXEC, 3)
-        guard copy >= 0, let stream = fdopendir(copy) else { return 0 }
-        defer { closedir(stream) }
         var total: Int64 = 0
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name == "." || name == ".." { continue }
+        for name in (try? FileNames.list(directory)) ?? [] {
             var status = stat()
-            guard fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+            guard withCString(name, { fstatat(directory, $0, &status, AT_SYMLINK_NOFOLLOW) }) == 0 else { continue }
             if status.st_mode & S_IFMT == S_IFDIR {
                 // Descriptors are bounded: deeper than this is not counted.
                 guard depth < 256,
                     let child = try? FileDescriptor(
-                        name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: directory)
+                        bytes: name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: directory)
                 else { continue }
                 total = total.addingClamped(size(of: child.raw, seen: &seen, depth: depth + 1))
             } else if status.st_nlink == 1 || seen.insert(UInt64(status.st_ino)).inserted {

@@ -217,15 +217,6 @@ extension ImageStore {
     }
 
     private func names(in directory: String) throws(SystemError) -> [String] {
-        guard let stream = opendir(directory) else { throw SystemError.current("read directory \(directory)") }
-        defer { closedir(stream) }
-        var result: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name != "." && name != ".." { result.append(name) }
-        }
-        return result
+        try FileNames.list(at: directory).map { String(decoding: $0, as: UTF8.self) }
     }
 }

@@ -14,6 +14,22 @@ public struct FileDescriptor: ~Copyable, Sendable {
         raw = try checked("open \(path)") { clinuxOpenAt(directory, path, flags | O_CLOEXEC, mode) }
     }
 
+    /// Opens a name that need not be UTF-8, with `O_CLOEXEC` added.
+    public init(
+        name: UnsafePointer<CChar>, _ flags: Int32, mode: mode_t = 0, relativeTo directory: Int32
+    ) throws(SystemError) {
+        raw = try checked("open \(String(cString: name))") { openat(directory, name, flags | O_CLOEXEC, mode) }
+    }
+
+    /// Opens a name that need not be UTF-8, with `O_CLOEXEC` added.
+    public init(
+        bytes name: some Collection<UInt8>, _ flags: Int32, mode: mode_t = 0, relativeTo directory: Int32
+    ) throws(SystemError) {
+        raw = try withCString(name) { name throws(SystemError) in
+            try checked("open \(String(cString: name))") { openat(directory, name, flags | O_CLOEXEC, mode) }
+        }
+    }
+
     /// Gives the descriptor away without closing it.
     public consuming func release() -> Int32 {
         let descriptor = raw

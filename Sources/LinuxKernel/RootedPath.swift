@@ -9,16 +9,26 @@ public enum RootedPath {
     public static func open(
         _ path: String, in root: Int32, flags: Int32 = 0, followLinks: Bool = true
     ) throws(SystemError) -> FileDescriptor {
+        try open(path.utf8, in: root, flags: flags, followLinks: followLinks)
+    }
+
+    /// Opens an existing path, which need not be UTF-8.
+    static func open(
+        _ path: some Collection<UInt8>, in root: Int32, flags: Int32, followLinks: Bool
+    ) throws(SystemError) -> FileDescriptor {
         var resolve = CLINUX_RESOLVE_IN_ROOT | CLINUX_RESOLVE_NO_MAGICLINKS
         if !followLinks { resolve |= CLINUX_RESOLVE_NO_SYMLINKS }
         let all = UInt64(UInt32(bitPattern: flags | O_CLOEXEC))
         // The kernel gives up with EAGAIN when something is renamed or mounted while it resolves `..`.
         for _ in 0..<128 {
-            let descriptor = clinux_openat2(root, path.isEmpty ? "." : path, all, 0, resolve)
+            let descriptor =
+                path.isEmpty
+                ? clinux_openat2(root, ".", all, 0, resolve)
+                : withCString(path) { clinux_openat2(root, $0, all, 0, resolve) }
             if descriptor >= 0 { return FileDescriptor(owning: descriptor) }
-            if errno != EAGAIN && errno != EINTR { throw SystemError.current("open \(path) in the root") }
+            if errno != EAGAIN && errno != EINTR { throw SystemError.current("open \(text(path)) in the root") }
         }
-        throw SystemError("open \(path) in the root", errno: EAGAIN)
+        throw SystemError("open \(text(path)) in the root", errno: EAGAIN)
     }
 
     /// An `O_PATH` descriptor of an existing path.
@@ -39,25 +49,37 @@ public enum RootedPath {
     public static func ensure(
         _ path: String, in root: Int32, kind: Kind, followLinks: Bool = true
     ) throws(SystemError) -> FileDescriptor {
+        try ensure(bytes: Array(path.utf8), in: root, kind: kind, followLinks: followLinks)
+    }
+
+    /// The same of a path that need not be UTF-8.
+    public static func ensure(
+        bytes path: [UInt8], in root: Int32, kind: Kind, followLinks: Bool = true
+    ) throws(SystemError) -> FileDescriptor {
         do {
-            return try locate(path, in: root, followLinks: followLinks)
+            return try open(path, in: root, flags: clinux_o_path(), followLinks: followLinks)
         } catch {
             if error.errno != ENOENT { throw error }
         }
         return try create(path, in: root, kind: kind, followLinks: followLinks, links: 0)
     }
 
+    private static let slash = UInt8(ascii: "/")
+
+    private static func text(_ path: some Collection<UInt8>) -> String { String(decoding: path, as: UTF8.self) }
+
     private static func create(
-        _ path: String, in root: Int32, kind: Kind, followLinks: Bool, links: Int
+        _ path: [UInt8], in root: Int32, kind: Kind, followLinks: Bool, links: Int
     ) throws(SystemError) -> FileDescriptor {
-        var rest = path.split(separator: "/").filter { $0 != "." }
-        var done: [Substring] = []
+        var rest = path.split(separator: slash).filter { !$0.elementsEqual(".".utf8) }
+        var done: [ArraySlice<UInt8>] = []
         // The longest part that exists, then one component at a time below its descriptor.
-        var pending: [Substring] = []
+        var pending: [ArraySlice<UInt8>] = []
         var directory: FileDescriptor?
         while directory == nil {
             do {
-                directory = try locate(rest.joined(separator: "/"), in: root, followLinks: followLinks)
+                directory = try open(
+                    Array(rest.joined(separator: [slash])), in: root, flags: clinux_o_path(), followLinks: followLinks)
             } catch {
                 guard error.errno == ENOENT, let last = rest.popLast() else { throw error }
                 pending.append(last)
@@ -66,33 +88,31 @@ public enum RootedPath {
         done = rest
         var current = directory.take()!
         while let name = pending.popLast() {
-            if name == ".." {
+            if name.elementsEqual("..".utf8) {
                 // Going up through what does not exist yet has no defined meaning.
-                throw SystemError("create \(path) in the root", errno: EINVAL)
+                throw SystemError("create \(text(path)) in the root", errno: EINVAL)
             }
-            let component = String(name)
-            let isLast = pending.isEmpty
-            if isLast && kind == .file {
-                let made = openat(current.raw, component, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0o644)
-                if made >= 0 {
-                    close(made)
-                } else if errno != EEXIST {
-                    throw SystemError.current("create \(path) in the root")
+            let directory = current.raw
+            let isMade = withCString(name) { component in
+                if pending.isEmpty && kind == .file {
+                    let made = openat(directory, component, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0o644)
+                    if made >= 0 { close(made) }
+                    return made >= 0 || errno == EEXIST
                 }
-            } else if mkdirat(current.raw, component, 0o755) < 0 && errno != EEXIST {
-                throw SystemError.current("create \(path) in the root")
+                return mkdirat(directory, component, 0o755) == 0 || errno == EEXIST
             }
-            let next = try FileDescriptor(component, clinux_o_path() | O_NOFOLLOW, relativeTo: current.raw)
+            if !isMade { throw SystemError.current("create \(text(path)) in the root") }
+            let next = try FileDescriptor(bytes: name, clinux_o_path() | O_NOFOLLOW, relativeTo: directory)
             var status = stat()
-            try checked("stat \(path)") { fstat(next.raw, &status) }
+            try checked("stat \(text(path))") { fstat(next.raw, &status) }
             if status.st_mode & S_IFMT == S_IFLNK {
-                guard followLinks, links < 40, let target = readLink(component, relativeTo: current.raw) else {
-                    throw SystemError("create \(path) in the root", errno: ELOOP)
+                guard followLinks, links < 40, let target = readLink(name, relativeTo: directory) else {
+                    throw SystemError("create \(text(path)) in the root", errno: ELOOP)
                 }
-                let base = target.hasPrefix("/") ? "" : done.joined(separator: "/") + "/"
-                let remaining = pending.reversed().joined(separator: "/")
+                let base = target.first == slash ? [] : done
                 return try ensureFollowing(
-                    base + target + (remaining.isEmpty ? "" : "/" + remaining), in: root, kind: kind, links: links + 1)
+                    Array((base + [target[...]] + pending.reversed()).joined(separator: [slash])), in: root, kind: kind,
+                    links: links + 1)
             }
             done.append(name)
             current = consume next
@@ -101,21 +121,21 @@ public enum RootedPath {
     }
 
     private static func ensureFollowing(
-        _ path: String, in root: Int32, kind: Kind, links: Int
+        _ path: [UInt8], in root: Int32, kind: Kind, links: Int
     ) throws(SystemError) -> FileDescriptor {
         do {
-            return try locate(path, in: root)
+            return try open(path, in: root, flags: clinux_o_path(), followLinks: true)
         } catch {
             if error.errno != ENOENT { throw error }
         }
         return try create(path, in: root, kind: kind, followLinks: true, links: links)
     }
 
-    private static func readLink(_ name: String, relativeTo directory: Int32) -> String? {
+    private static func readLink(_ name: ArraySlice<UInt8>, relativeTo directory: Int32) -> [UInt8]? {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) { buffer in
-            let count = readlinkat(directory, name, buffer.baseAddress!, buffer.count)
+            let count = withCString(name) { readlinkat(directory, $0, buffer.baseAddress!, buffer.count) }
             guard count > 0, count < buffer.count else { return nil }
-            return String(decoding: UnsafeRawBufferPointer(buffer)[..<count], as: UTF8.self)
+            return Array(UnsafeRawBufferPointer(buffer)[..<count])
         }
     }
 }

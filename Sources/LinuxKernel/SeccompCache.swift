@@ -66,17 +66,9 @@ public final class SeccompCache: Sendable {
 
     /// Policies come from callers: beyond so many pairs all go, and what is still used comes back.
     private func prune() {
-        guard let stream = opendir(directory) else { return }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
+        let names = ((try? FileNames.list(at: directory)) ?? []).filter { $0.first != UInt8(ascii: ".") }
         guard names.count >= 256 else { return }
-        for name in names { unlink(directory + "/" + name) }
+        for name in names { unlink(directory + "/" + String(decoding: name, as: UTF8.self)) }
     }
 
     private func onDisk(_ policy: RuntimeSpec.Seccomp) throws(SeccompError) -> Entry {

@@ -67,14 +67,9 @@ public final class SandboxPool: Sendable {
 
     /// Removes every pin in the directory that isn't among `known`: those of containers that no record names.
     public func removeLeftovers(except known: Set<String>) throws(NetworkingError) {
-        guard let listing = opendir(directory) else { return }
-        defer { closedir(listing) }
-        while let entry = readdir(listing) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            let path = "\(directory)/\(name)"
-            if name == "." || name == ".." || known.contains(path) { continue }
+        for name in (try? FileNames.list(at: directory)) ?? [] {
+            let path = "\(directory)/\(String(decoding: name, as: UTF8.self))"
+            if known.contains(path) { continue }
             do throws(SystemError) {
                 try Pin.remove(path)
             } catch {

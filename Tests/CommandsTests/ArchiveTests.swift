@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import LinuxKernel
 import Testing
 
 @testable import Commands
@@ -66,12 +67,40 @@ import Testing
         }
     }
 
+    /// Bytes that are no UTF-8 and directories that their owner may not write to come over as they are.
+    @Test func keepsNamesAndModes() throws {
+        try withDirectory { root in
+            for directory in ["source", "source/d", "target"] { mkdir("\(root)/\(directory)", 0o755) }
+            write("one", "\(root)/source/d/plain")
+            let (odd, target): ([UInt8], [UInt8]) = ([0x66, 0xfe], [0xff, 0x2f, 0xfe])
+            _ = withCString(Array("\(root)/source/d/".utf8) + odd) { close(open($0, O_WRONLY | O_CREAT, 0o644)) }
+            withCString(target) { _ = symlink($0, "\(root)/source/d/link") }
+            chmod("\(root)/source/d", 0o555)
+            var archive: [UInt8] = []
+            var packer = TarPacker { archive += $0 }
+            try packer.add("\(root)/source", as: "source")
+            try packer.finish()
+            _ = try unpack(archive, into: "\(root)/target")
+            let copy = "\(root)/target/source/d"
+            #expect(Set(try FileNames.list(at: copy)) == [odd, Array("plain".utf8), Array("link".utf8)])
+            var (status, read) = (stat(), [UInt8](repeating: 0, count: 16))
+            #expect(stat(copy, &status) == 0 && status.st_mode & 0o7777 == 0o555)
+            let count = read.withUnsafeMutableBytes {
+                readlink("\(copy)/link", $0.assumingMemoryBound(to: CChar.self).baseAddress!, $0.count)
+            }
+            #expect(read.prefix(max(0, count)).elementsEqual(target))
+        }
+    }
+
     /// CVE-2018-15664: what a container sends must not land outside the target, whatever links it sends first.
     @Test(arguments: [
         [TarHeader(name: "../evil", kind: .file)], [TarHeader(name: "a/../../evil", kind: .file)],
-        [TarHeader(name: "l", kind: .symbolicLink(to: "..")), TarHeader(name: "l/evil", kind: .file)],
-        [TarHeader(name: "l", kind: .symbolicLink(to: "/tmp")), TarHeader(name: "l/evil", kind: .directory)],
-        [TarHeader(name: "h", kind: .hardLink(to: "../secret"))],
+        [TarHeader(name: "l", kind: .symbolicLink(to: Array("..".utf8))), TarHeader(name: "l/evil", kind: .file)],
+        [
+            TarHeader(name: "l", kind: .symbolicLink(to: Array("/tmp".utf8))),
+            TarHeader(name: "l/evil", kind: .directory),
+        ],
+        [TarHeader(name: "h", kind: .hardLink(to: Array("../secret".utf8)))],
     ])
     func staysInside(_ headers: [TarHeader]) throws {
         try withDirectory { root in
@@ -87,8 +116,10 @@ import Testing
     @Test func followsLinksInside() throws {
         try withDirectory { root in
             let headers = [
-                TarHeader(name: "d", kind: .directory, mode: 0o755), TarHeader(name: "l", kind: .symbolicLink(to: "d")),
-                TarHeader(name: "l/file", kind: .file), TarHeader(name: "out", kind: .symbolicLink(to: "/etc/passwd")),
+                TarHeader(name: "d", kind: .directory, mode: 0o755),
+                TarHeader(name: "l", kind: .symbolicLink(to: Array("d".utf8))),
+                TarHeader(name: "l/file", kind: .file),
+                TarHeader(name: "out", kind: .symbolicLink(to: Array("/etc/passwd".utf8))),
                 TarHeader(name: "out", kind: .file),
             ]
             _ = try unpack(headers.flatMap(\.blocks) + [UInt8](repeating: 0, count: 1024), into: root)

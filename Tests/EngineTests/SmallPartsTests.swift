@@ -1,5 +1,6 @@
 import EngineAPI
 import Glibc
+import LinuxKernel
 import MonitorProtocol
 import Testing
 
@@ -130,19 +131,21 @@ import Testing
         let tree = directory.path + "/tree"
         try Files.makeDirectory(tree, mode: 0o755)
         symlink(outside, tree + "/link")
+        // No UTF-8: made a String, it would be another file's name.
+        _ = withCString(Array("\(tree)/".utf8) + [0x61, 0xff]) { close(open($0, O_WRONLY | O_CREAT, 0o644)) }
         // Deeper than descriptors or PATH_MAX would let a naive walk go.
         var current = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        for _ in 0..<600 {
+        for _ in 0..<3000 {
             mkdirat(current, "directory", 0o755)
             let next = openat(current, "directory", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             close(current)
             current = next
         }
         close(current)
-        try Files.removeTree(tree)
+        try TreeRemoval.remove(tree)
         #expect(!Files.exists(tree))
         #expect(Files.exists(outside + "/kept"))
-        try Files.removeTree(tree)
+        try TreeRemoval.remove(tree)
     }
 
     @Test func pathsAreCleanedAsGoDoes() {

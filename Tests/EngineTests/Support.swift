@@ -1,5 +1,6 @@
 import EngineAPI
 import Glibc
+import LinuxKernel
 
 @testable import Engine
 
@@ -35,7 +36,7 @@ final class TemporaryDirectory {
         path = String(cString: mkdtemp(&template)!)
     }
 
-    deinit { try? Files.removeTree(path) }
+    deinit { try? TreeRemoval.remove(path) }
 }
 
 /// The message of the `EngineError` that `body` throws, nil when it throws none.

@@ -27,11 +27,7 @@ enum LayerFuzzing {
         return path
     }()
 
-    private static func remove() {
-        guard let parent = try? FileDescriptor("/dev/shm", O_RDONLY | O_DIRECTORY) else { return }
-        let name = String(directory.dropFirst("/dev/shm/".count))
-        try? TreeRemoval.remove(name, in: parent.raw, overflow: parent.raw)
-    }
+    private static func remove() { try? TreeRemoval.remove(directory) }
 
     /// A layer is unpacked into a directory; the input's checksums are put right first, or nothing would get far.
     static func tar(_ input: UnsafeRawBufferPointer) throws {
@@ -39,9 +35,7 @@ enum LayerFuzzing {
         mkdir(staging, 0o755)
         mkdir(staging + "/fs", 0o755)
         defer {
-            if let parent = try? FileDescriptor(directory, O_RDONLY | O_DIRECTORY) {
-                try? TreeRemoval.remove("layer", in: parent.raw, overflow: parent.raw)
-            }
+            try? TreeRemoval.remove(staging)
             verifyOutside()
         }
         let archive = UnsafeMutableRawBufferPointer.allocate(byteCount: input.count, alignment: 16)

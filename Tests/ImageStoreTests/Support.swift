@@ -19,11 +19,7 @@ final class Scratch: Sendable {
         path = String(cString: mkdtemp(&template))
     }
 
-    deinit {
-        guard let slash = path.lastIndex(of: "/"), let parent = try? FileDescriptor("/tmp", O_RDONLY | O_DIRECTORY)
-        else { return }
-        try? TreeRemoval.remove(String(path[path.index(after: slash)...]), in: parent.raw, overflow: parent.raw)
-    }
+    deinit { try? TreeRemoval.remove(path) }
 
     func file(_ name: String) -> String { path + "/" + name }
 

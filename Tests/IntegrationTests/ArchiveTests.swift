@@ -115,4 +115,55 @@ struct ArchiveTests {
             #expect(try daemon.inspect("box")["State"]["Running"].bool == true)
         }
     }
+
+    /// A name that is no UTF-8, in octal for printf.
+    private static let odd = "a\\377b"
+
+    @Test("Names that are no UTF-8 stay what they are, both ways, and in a diff, a commit, an export and a removal")
+    func oddNames() throws {
+        try withDaemon { daemon in
+            let source = daemon.directory + "/source"
+            _ = try host("sh", "-c", "mkdir \(source) && echo odd >\(source)/$(printf '\(Self.odd)')")
+            try daemon.must("run", "-d", "--name", "box", "-v", "kept:/kept", "busybox", "sleep", "1000")
+            try daemon.must("cp", source, "box:/tmp")
+            let read = "cat /tmp/source/$(printf '\(Self.odd)')"
+            #expect(try daemon.must("exec", "box", "sh", "-c", read) == "odd")
+            try daemon.must("cp", "box:/tmp/source", daemon.directory + "/back")
+            #expect(try host("sh", "-c", "cat \(daemon.directory)/back/$(printf '\(Self.odd)')") == "odd")
+            #expect(try daemon.must("diff", "box").contains("A /tmp/source/a\u{fffd}b"))
+            try daemon.must("commit", "box", "odd:1")
+            #expect(try daemon.must("run", "--rm", "odd:1", "sh", "-c", read) == "odd")
+            let exported = daemon.directory + "/export.tar"
+            try daemon.must("export", "-o", exported, "box")
+            let name = "tmp/source/$(printf '\(Self.odd)')"
+            #expect(try host("sh", "-c", "tar -xOf \(exported) \(name)") == "odd")
+            try daemon.must("exec", "box", "sh", "-c", "mkdir -p /kept/$(printf '\(Self.odd)')")
+            try daemon.must("rm", "-f", "box")
+            try daemon.must("volume", "rm", "kept")
+            let graves = "\(daemon.directory)/data/deleted"
+            #expect(try eventually { try host("ls", "-A", graves) == "" })
+        }
+    }
+
+    @Test("A container that nests thousands of directories ends neither the daemon nor what is asked of it")
+    func deepTrees() throws {
+        try withDaemon { daemon in
+            let nest = "cd /tmp; i=0; while [ $i -lt 3000 ]; do mkdir d && cd d; i=$((i + 1)); done"
+            _ = try daemon.cli("run", "--name", "deep", "busybox", "sh", "-c", nest)
+            for arguments in [["diff", "deep"], ["commit", "deep", "deep:1"]] {
+                let outcome = try daemon.cli(arguments: arguments)
+                #expect(
+                    outcome.status == 1 && outcome.error.contains("is too long"), "\(arguments[0]): \(outcome.error)")
+            }
+            #expect(try daemon.cli("cp", "deep:/tmp", daemon.directory + "/out").status == 1)
+            #expect(try daemon.cli("export", "-o", daemon.directory + "/out.tar", "deep").status == 1)
+            // The twin: what an archive can hold is packed.
+            let fair = "cd /tmp; i=0; while [ $i -lt 900 ]; do mkdir d && cd d; i=$((i + 1)); done; echo low >f"
+            try daemon.must("run", "--name", "fair", "busybox", "sh", "-c", fair)
+            #expect(try daemon.must("diff", "fair").hasSuffix("/d/f"))
+            try daemon.must("commit", "fair", "fair:1")
+            let find = "cd /tmp; while cd d 2>/dev/null; do :; done; cat f"
+            #expect(try daemon.must("run", "--rm", "fair:1", "sh", "-c", find) == "low")
+        }
+    }
 }

@@ -156,4 +156,25 @@ struct StorageTests {
             #expect(resolver.contains("search example.org"))
         }
     }
+
+    @Test("What can't be deleted of a removed volume keeps neither the daemon from starting nor its name from use")
+    func undeletableVolume() throws {
+        try withDaemon { daemon in
+            try daemon.must("run", "--rm", "-v", "kept:/kept", "busybox", "touch", "/kept/file")
+            let volumes = daemon.dataRoot + "/volumes"
+            try host("chattr", "+i", volumes + "/kept/_data/file")
+            daemon.onEnd { _ = try? host("sh", "-c", "chattr -i \(volumes)/.deleted-*/_data/file 2>/dev/null || true") }
+            #expect(try daemon.cli("volume", "rm", "kept").status == 1)
+            #expect(try daemon.must("volume", "ls", "-q") == "")
+            try daemon.must("volume", "create", "kept")
+            #expect(daemon.stop())
+            try daemon.start()
+            #expect(daemon.logText.contains("what is left of a removed volume could not be deleted"))
+            try daemon.must("volume", "rm", "kept")
+            try host("sh", "-c", "chattr -i \(volumes)/.deleted-*/_data/file")
+            #expect(daemon.stop())
+            try daemon.start()
+            #expect(try host("ls", "-A", volumes) == "")
+        }
+    }
 }

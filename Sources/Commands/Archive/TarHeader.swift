@@ -1,13 +1,16 @@
-/// One entry of a tar archive (POSIX.1-2001 pax, with GNU's long names read as well).
+import LinuxKernel
+
+/// One entry of a tar archive (POSIX.1-2001 pax, with GNU's long names read as well). Names are bytes: not every file's is
+/// UTF-8.
 struct TarHeader: Equatable {
     enum Kind: Equatable {
         case file, directory, pipe
-        case hardLink(to: String)
-        case symbolicLink(to: String)
+        case hardLink(to: [UInt8])
+        case symbolicLink(to: [UInt8])
         case device
     }
 
-    var name: String
+    var name: [UInt8]
     var kind: Kind
     /// Permission bits with setuid, setgid and sticky.
     var mode: UInt32 = 0o644
@@ -19,6 +22,12 @@ struct TarHeader: Equatable {
     var modified: Int64 = 0
 }
 
+extension TarHeader {
+    init(name: String, kind: Kind, mode: UInt32 = 0o644, size: Int64 = 0) {
+        self.init(name: Array(name.utf8), kind: kind, mode: mode, size: size)
+    }
+}
+
 /// Why an archive is not understood.
 struct TarError: Error, CustomStringConvertible {
     let description: String
@@ -27,7 +36,7 @@ struct TarError: Error, CustomStringConvertible {
 extension TarHeader {
     /// The blocks of 512 bytes that announce this entry: a pax header where a field does not fit, then the classic one.
     var blocks: [UInt8] {
-        var target = ""
+        var target: [UInt8] = []
         var type = UInt8(ascii: "0")
         switch kind {
         case .file: break
@@ -38,22 +47,23 @@ extension TarHeader {
         case .symbolicLink(let name): (type, target) = (UInt8(ascii: "2"), name)
         }
         var records: [UInt8] = []
-        func record(_ key: String, _ value: String) {
+        func record(_ key: String, _ value: some Collection<UInt8>) {
             // The length counts itself.
-            let rest = key.utf8.count + value.utf8.count + 3
+            let rest = key.utf8.count + value.count + 3
             var length = rest + String(rest).count
             if String(length).count > String(rest).count { length = rest + String(length).count }
-            records += "\(length) \(key)=\(value)\n".utf8
+            records += "\(length) \(key)=".utf8
+            records += value
+            records.append(10)
         }
-        if name.utf8.count > 100 { record("path", name) }
-        if target.utf8.count > 100 { record("linkpath", target) }
-        if size >= 1 << 33 { record("size", String(size)) }
-        if owner >= 1 << 21 { record("uid", String(owner)) }
-        if group >= 1 << 21 { record("gid", String(group)) }
+        if name.count > 100 { record("path", name) }
+        if target.count > 100 { record("linkpath", target) }
+        if size >= 1 << 33 { record("size", String(size).utf8) }
+        if owner >= 1 << 21 { record("uid", String(owner).utf8) }
+        if group >= 1 << 21 { record("gid", String(group).utf8) }
         var result: [UInt8] = []
         if !records.isEmpty {
-            result += classic(
-                "PaxHeaders/\(name.split(separator: "/").last ?? "")", UInt8(ascii: "x"), "", Int64(records.count))
+            result += classic(Array("PaxHeaders/entry".utf8), UInt8(ascii: "x"), [], Int64(records.count))
             result += records + TarHeader.padding(Int64(records.count))
         }
         return result + classic(name, type, target, size)
@@ -62,7 +72,7 @@ extension TarHeader {
     /// The zeros that follow `size` bytes of content.
     static func padding(_ size: Int64) -> [UInt8] { [UInt8](repeating: 0, count: Int((512 - size % 512) % 512)) }
 
-    private func classic(_ name: String, _ type: UInt8, _ target: String, _ size: Int64) -> [UInt8] {
+    private func classic(_ name: [UInt8], _ type: UInt8, _ target: [UInt8], _ size: Int64) -> [UInt8] {
         var block = [UInt8](repeating: 0, count: 512)
         func put(_ bytes: some Collection<UInt8>, at offset: Int, _ width: Int) {
             for (index, byte) in bytes.prefix(width).enumerated() { block[offset + index] = byte }
@@ -73,14 +83,14 @@ extension TarHeader {
             let digits = String(value < 0 || value >= limit ? 0 : value, radix: 8)
             put((String(repeating: "0", count: width - 1 - digits.count) + digits).utf8, at: offset, width - 1)
         }
-        put(name.utf8, at: 0, 100)
+        put(name, at: 0, 100)
         octal(Int64(mode), at: 100, 8)
         octal(Int64(owner), at: 108, 8)
         octal(Int64(group), at: 116, 8)
         octal(size, at: 124, 12)
         octal(modified, at: 136, 12)
         block[156] = type
-        put(target.utf8, at: 157, 100)
+        put(target, at: 157, 100)
         put("ustar\u{0}00".utf8, at: 257, 8)
         put(repeatElement(32, count: 8), at: 148, 8)
         let sum = block.reduce(0) { $0 + Int64($1) }
@@ -107,7 +117,7 @@ struct TarReader {
         while let _ = try content() {}
         _ = try bytes(padding)
         padding = 0
-        var extended: [String: String] = [:]
+        var extended: [String: [UInt8]] = [:]
         while true {
             let block = try bytes(512)
             if block.isEmpty || block.allSatisfy({ $0 == 0 }) { return nil }
@@ -122,8 +132,8 @@ struct TarReader {
                 }
                 let body = try bytes(size)
                 _ = try bytes((512 - size % 512) % 512)
-                if type == UInt8(ascii: "L") { extended["path"] = text(body[...]) }
-                if type == UInt8(ascii: "K") { extended["linkpath"] = text(body[...]) }
+                if type == UInt8(ascii: "L") { extended["path"] = bytes(body[...]) }
+                if type == UInt8(ascii: "K") { extended["linkpath"] = bytes(body[...]) }
                 if type == UInt8(ascii: "x") { try records(body, &extended) }
             default: return try entry(block, type, size, extended)
             }
@@ -143,36 +153,38 @@ struct TarReader {
         return Array(buffer[position..<position + Int(count)])
     }
 
-    private mutating func entry(_ block: [UInt8], _ type: UInt8, _ size: Int64, _ extended: [String: String]) throws
+    private mutating func entry(_ block: [UInt8], _ type: UInt8, _ size: Int64, _ extended: [String: [UInt8]]) throws
         -> TarHeader
     {
-        var name = text(block[0..<100])
+        var name = bytes(block[0..<100])
+        func number(_ key: String) -> Int64? { extended[key].flatMap { Int64(String(decoding: $0, as: UTF8.self)) } }
         let isUstar = text(block[257..<263]).hasPrefix("ustar")
-        let prefix = text(block[345..<500])
-        if isUstar && !prefix.isEmpty { name = prefix + "/" + name }
+        let prefix = bytes(block[345..<500])
+        if isUstar && !prefix.isEmpty { name = prefix + [UInt8(ascii: "/")] + name }
         name = extended["path"] ?? name
-        let target = extended["linkpath"] ?? text(block[157..<257])
+        let target = extended["linkpath"] ?? bytes(block[157..<257])
         let kind: TarHeader.Kind
         switch type {
-        case UInt8(ascii: "0"), 0, UInt8(ascii: "7"): kind = name.hasSuffix("/") ? .directory : .file
+        case UInt8(ascii: "0"), 0, UInt8(ascii: "7"): kind = name.last == UInt8(ascii: "/") ? .directory : .file
         case UInt8(ascii: "1"): kind = .hardLink(to: target)
         case UInt8(ascii: "2"): kind = .symbolicLink(to: target)
         case UInt8(ascii: "3"), UInt8(ascii: "4"): kind = .device
         case UInt8(ascii: "5"): kind = .directory
         case UInt8(ascii: "6"): kind = .pipe
-        default: throw TarError(description: "\(name) is an entry of the unknown type \(type)")
+        default: throw TarError(description: "\(printable(name)) is an entry of the unknown type \(type)")
         }
-        let length = kind == .file ? extended["size"].flatMap { Int64($0) } ?? size : 0
-        guard length >= 0 else { throw TarError(description: "\(name) has a negative size") }
+        let length = kind == .file ? number("size") ?? size : 0
+        guard length >= 0 else { throw TarError(description: "\(printable(name)) has a negative size") }
         left = length
         padding = (512 - length % 512) % 512
-        let (owner, group) = (try number(block[108..<116]), try number(block[116..<124]))
-        let modified = try number(block[136..<148])
+        let (owner, group) = (try self.number(block[108..<116]), try self.number(block[116..<124]))
+        let modified = try self.number(block[136..<148])
+        let precise = extended["mtime"].flatMap { Double(String(decoding: $0, as: UTF8.self)) }
         return TarHeader(
-            name: name, kind: kind, mode: UInt32(truncatingIfNeeded: try number(block[100..<108])) & 0o7777,
-            owner: extended["uid"].flatMap { UInt32($0) } ?? UInt32(truncatingIfNeeded: owner),
-            group: extended["gid"].flatMap { UInt32($0) } ?? UInt32(truncatingIfNeeded: group), size: length,
-            modified: extended["mtime"].flatMap { Double($0) }.flatMap { Int64(exactly: $0.rounded(.down)) } ?? modified
+            name: name, kind: kind, mode: UInt32(truncatingIfNeeded: try self.number(block[100..<108])) & 0o7777,
+            owner: number("uid").flatMap { UInt32(exactly: $0) } ?? UInt32(truncatingIfNeeded: owner),
+            group: number("gid").flatMap { UInt32(exactly: $0) } ?? UInt32(truncatingIfNeeded: group), size: length,
+            modified: precise.flatMap { Int64(exactly: $0.rounded(.down)) } ?? modified
         )
     }
 
@@ -193,11 +205,14 @@ struct TarReader {
         return value
     }
 
+    /// A field up to its first zero.
+    private func bytes(_ field: ArraySlice<UInt8>) -> [UInt8] { Array(field.prefix { $0 != 0 }) }
+
     private func text(_ field: ArraySlice<UInt8>) -> String {
-        String(decoding: field.prefix { $0 != 0 }, as: UTF8.self)
+        String(decoding: bytes(field), as: UTF8.self)
     }
 
-    private func records(_ body: [UInt8], _ extended: inout [String: String]) throws {
+    private func records(_ body: [UInt8], _ extended: inout [String: [UInt8]]) throws {
         var rest = body[...]
         while let space = rest.firstIndex(of: 32) {
             guard let length = Int(String(decoding: rest[..<space], as: UTF8.self)),
@@ -205,8 +220,8 @@ struct TarReader {
                 length <= rest.count
             else { throw TarError(description: "a pax header is broken") }
             let record = rest[(space + 1)..<(rest.startIndex + length - 1)]
-            let (key, value) = cut(String(decoding: record, as: UTF8.self), "=")
-            extended[key] = value
+            let key = record.prefix { $0 != UInt8(ascii: "=") }
+            extended[String(decoding: key, as: UTF8.self)] = Array(record.dropFirst(key.count + 1))
             rest = rest.dropFirst(length)
         }
     }

@@ -2,29 +2,40 @@ import CLinux
 import Glibc
 import LinuxKernel
 
+private let slash = UInt8(ascii: "/")
+
+/// A path for a message.
+private func text(_ path: some Collection<UInt8>) -> String { String(decoding: path, as: UTF8.self) }
+
 /// Writes a file or a directory tree of the user's as an archive.
 struct TarPacker {
     /// Takes the archive's bytes.
     let send: ([UInt8]) throws -> Void
     /// Where names with more than one link were first seen, by device and inode.
-    private var links: [String: String] = [:]
+    private var links: [String: [UInt8]] = [:]
 
     init(send: @escaping ([UInt8]) throws -> Void) { self.send = send }
 
     /// Writes `path` under the name `name`, with everything below it.
     mutating func add(_ path: String, as name: String, followsLink: Bool = false) throws {
+        try add(Array(path.utf8), as: Array(name.utf8), followsLink: followsLink)
+    }
+
+    private mutating func add(_ path: [UInt8], as name: [UInt8], followsLink: Bool) throws {
         var status = stat()
-        let result = followsLink ? stat(path, &status) : lstat(path, &status)
-        if result != 0 { throw CommandFailure("lstat \(path): \(goReason(errno))") }
+        let result = withCString(path) { followsLink ? stat($0, &status) : lstat($0, &status) }
+        if result != 0 { throw failure("lstat", path) }
         var header = TarHeader(
             name: name, kind: .file, mode: status.st_mode & 0o7777, owner: status.st_uid, group: status.st_gid,
             modified: Int64(status.st_mtim.tv_sec))
         switch status.st_mode & S_IFMT {
         case S_IFDIR:
             header.kind = .directory
-            if !header.name.hasSuffix("/") { header.name += "/" }
+            if header.name.last != slash { header.name.append(slash) }
             try send(header.blocks)
-            for child in try directoryEntries(path) { try add("\(path)/\(child)", as: header.name + child) }
+            for child in try children(of: path) {
+                try add(path + [slash] + child, as: header.name + child, followsLink: false)
+            }
         case S_IFLNK:
             header.kind = .symbolicLink(to: try linkTarget(path))
             try send(header.blocks)
@@ -43,38 +54,51 @@ struct TarPacker {
             header.kind = .pipe
             try send(header.blocks)
         // A socket means nothing elsewhere; a device belongs to its host.
-        default: complain("\(path) is neither a file nor a directory nor a link: left out")
+        default: complain("\(text(path)) is neither a file nor a directory nor a link: left out")
         }
     }
 
     /// Ends the archive.
     func finish() throws { try send([UInt8](repeating: 0, count: 1024)) }
 
-    private func sendContent(_ path: String, _ size: Int64) throws {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        if descriptor < 0 { throw CommandFailure("open \(path): \(goReason(errno))") }
+    private func failure(_ call: String, _ path: [UInt8]) -> CommandFailure {
+        CommandFailure("\(call) \(text(path)): \(goReason(errno))")
+    }
+
+    private func children(of path: [UInt8]) throws -> [[UInt8]] {
+        let directory = withCString(path) { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+        if directory < 0 { throw failure("open", path) }
+        defer { close(directory) }
+        return try FileNames.list(directory).sorted { $0.lexicographicallyPrecedes($1) }
+    }
+
+    private func sendContent(_ path: [UInt8], _ size: Int64) throws {
+        let descriptor = withCString(path) { open($0, O_RDONLY | O_CLOEXEC) }
+        if descriptor < 0 { throw failure("open", path) }
         defer { close(descriptor) }
         var left = size
         while left > 0 {
             var chunk = [UInt8](repeating: 0, count: Int(min(left, 1 << 17)))
             let count = read(descriptor, &chunk, chunk.count)
             if count < 0 && errno == EINTR { continue }
-            if count < 0 { throw CommandFailure("read \(path): \(goReason(errno))") }
+            if count < 0 { throw failure("read", path) }
             // The header has said how many bytes follow.
-            if count == 0 { throw CommandFailure("\(path) became shorter while it was read") }
+            if count == 0 { throw CommandFailure("\(text(path)) became shorter while it was read") }
             try send(Array(chunk[..<count]))
             left -= Int64(count)
         }
         try send(TarHeader.padding(size))
     }
 
-    private func linkTarget(_ path: String) throws(CommandFailure) -> String {
+    private func linkTarget(_ path: [UInt8]) throws(CommandFailure) -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = buffer.withUnsafeMutableBytes {
-            readlink(path, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+        let count = buffer.withUnsafeMutableBytes { target in
+            withCString(path) {
+                readlink($0, target.baseAddress!.assumingMemoryBound(to: CChar.self), target.count)
+            }
         }
-        if count < 0 { throw CommandFailure("readlink \(path): \(goReason(errno))") }
-        return String(decoding: buffer[..<count], as: UTF8.self)
+        if count < 0 { throw failure("readlink", path) }
+        return Array(buffer[..<count])
     }
 }
 
@@ -83,14 +107,15 @@ struct TarPacker {
 struct TarUnpacker {
     private let root: Int32
     /// Takes the place of the first part of every name.
-    private let renamed: (from: String, to: String)?
+    private let renamed: (from: [UInt8], to: [UInt8])?
     /// Keep owners, setuid and setgid as the archive has them.
     private let keepsOwners: Bool
-    private var directoryTimes: [(name: String, modified: Int64)] = []
+    /// Their modes and times are set last: what is put into them changes the times, and a mode may forbid to.
+    private var directories: [(path: [UInt8], header: TarHeader)] = []
 
     init(into root: Int32, renaming: (from: String, to: String)?, keepsOwners: Bool) {
         self.root = root
-        renamed = renaming
+        renamed = renaming.map { (from: Array($0.from.utf8), to: Array($0.to.utf8)) }
         self.keepsOwners = keepsOwners
     }
 
@@ -101,97 +126,100 @@ struct TarUnpacker {
             total += header.size
             try unpack(header, &reader)
         }
-        // Only now: what was put into them has changed their times.
-        for (name, modified) in directoryTimes.reversed() {
-            let directory = try beneath(name, O_RDONLY | O_DIRECTORY)
-            var times = [timespec(tv_sec: Int(modified), tv_nsec: 0), timespec(tv_sec: Int(modified), tv_nsec: 0)]
-            futimens(directory.raw, &times)
+        for (path, header) in directories.reversed() {
+            let directory = try beneath(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+            try finish(directory.raw, header, path)
         }
         return total
     }
 
-    private func beneath(_ name: String, _ flags: Int32) throws -> FileDescriptor {
-        let descriptor = clinux_openat2(
-            root, name.isEmpty ? "." : name, UInt64(UInt32(bitPattern: flags | O_CLOEXEC)), 0,
-            CLINUX_RESOLVE_BENEATH | CLINUX_RESOLVE_NO_MAGICLINKS)
+    private func beneath(_ name: [UInt8], _ flags: Int32) throws -> FileDescriptor {
+        let descriptor = withCString(name.isEmpty ? [UInt8(ascii: ".")] : name) {
+            clinux_openat2(
+                root, $0, UInt64(UInt32(bitPattern: flags | O_CLOEXEC)), 0,
+                CLINUX_RESOLVE_BENEATH | CLINUX_RESOLVE_NO_MAGICLINKS)
+        }
         if descriptor < 0 {
             throw CommandFailure(
                 errno == EXDEV
-                    ? "refused to unpack \(name): it leads out of the target directory"
-                    : "cannot unpack \(name): \(goReason(errno))")
+                    ? "refused to unpack \(text(name)): it leads out of the target directory"
+                    : "cannot unpack \(text(name)): \(goReason(errno))")
         }
         return FileDescriptor(owning: descriptor)
     }
 
     /// The name as it is to be here; nil for the target directory itself.
-    private func localName(_ name: String) throws(CommandFailure) -> [Substring] {
-        var parts = name.split(separator: "/").filter { $0 != "." }
-        if parts.contains("..") {
-            throw CommandFailure("refused to unpack \(name): it leads out of the target directory")
+    private func localName(_ name: [UInt8]) throws(CommandFailure) -> [[UInt8]] {
+        var parts = name.split(separator: slash).map { Array($0) }.filter { !$0.elementsEqual(".".utf8) }
+        if parts.contains(where: { $0.elementsEqual("..".utf8) }) {
+            throw CommandFailure("refused to unpack \(text(name)): it leads out of the target directory")
         }
-        if let renamed, let first = parts.first, first == renamed.from { parts[0] = renamed.to[...] }
+        if let renamed, parts.first == renamed.from { parts[0] = renamed.to }
         return parts
     }
 
+    private func joined(_ parts: some Sequence<[UInt8]>) -> [UInt8] { Array(parts.joined(separator: [slash])) }
+
     private mutating func unpack(_ header: TarHeader, _ reader: inout TarReader) throws {
         let parts = try localName(header.name)
-        let name = parts.joined(separator: "/")
-        guard let last = parts.last.map(String.init) else {
-            return
-        }
-        let parent = try beneath(parts.dropLast().joined(separator: "/"), O_RDONLY | O_DIRECTORY)
-        if header.kind != .directory { try makeRoom(last, parent.raw, name) }
+        guard let last = parts.last else { return }
+        let parent = try beneath(joined(parts.dropLast()), O_RDONLY | O_DIRECTORY)
+        let directory = parent.raw
+        try withCString(last) { try make(header, joined(parts), $0, in: directory, &reader) }
+    }
+
+    /// Makes what is at `path`: `name` in the directory `parent`.
+    private mutating func make(
+        _ header: TarHeader, _ path: [UInt8], _ name: UnsafePointer<CChar>, in parent: Int32, _ reader: inout TarReader
+    ) throws {
+        if header.kind != .directory { try makeRoom(name, parent, path) }
         switch header.kind {
         case .directory:
-            if mkdirat(parent.raw, last, 0o700) != 0 && errno != EEXIST { throw failure(name) }
-            let directory = openat(parent.raw, last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-            if directory < 0 { throw failure(name) }
-            defer { close(directory) }
-            try finish(directory, header, name)
-            directoryTimes.append((name, header.modified))
+            if mkdirat(parent, name, 0o700) != 0 && errno != EEXIST { throw failure(path) }
+            directories.append((path, header))
         case .file:
-            let file = openat(parent.raw, last, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
-            if file < 0 { throw failure(name) }
+            let file = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+            if file < 0 { throw failure(path) }
             defer { close(file) }
             while let piece = try reader.content() {
-                if !piece.withUnsafeBytes({ writeAll($0, to: file) }) { throw failure(name) }
+                if !piece.withUnsafeBytes({ writeAll($0, to: file) }) { throw failure(path) }
             }
-            try finish(file, header, name)
-            var times = [
-                timespec(tv_sec: Int(header.modified), tv_nsec: 0), timespec(tv_sec: Int(header.modified), tv_nsec: 0),
-            ]
-            futimens(file, &times)
+            try finish(file, header, path)
         case .symbolicLink(let target):
             // A link may say what it likes; nothing is ever written through it.
-            if symlinkat(target, parent.raw, last) != 0 { throw failure(name) }
-            if keepsOwners { fchownat(parent.raw, last, header.owner, header.group, AT_SYMLINK_NOFOLLOW) }
+            if withCString(target, { symlinkat($0, parent, name) }) != 0 { throw failure(path) }
+            if keepsOwners { fchownat(parent, name, header.owner, header.group, AT_SYMLINK_NOFOLLOW) }
         case .hardLink(let target):
-            let targetParts = try localName(target)
-            let directory = try beneath(targetParts.dropLast().joined(separator: "/"), O_RDONLY | O_DIRECTORY)
-            if linkat(directory.raw, String(targetParts.last ?? ""), parent.raw, last, 0) != 0 { throw failure(name) }
+            let parts = try localName(target)
+            let directory = try beneath(joined(parts.dropLast()), O_RDONLY | O_DIRECTORY)
+            let from = directory.raw
+            if withCString(parts.last ?? [], { linkat(from, $0, parent, name, 0) }) != 0 { throw failure(path) }
         case .pipe:
-            if mkfifoat(parent.raw, last, header.mode & 0o777) != 0 { throw failure(name) }
+            if mkfifoat(parent, name, header.mode & 0o777) != 0 { throw failure(path) }
         case .device:
             // A container may make device nodes that its own rules keep it from using; here nothing would.
-            complain("\(header.name) is a device: left out")
+            complain("\(text(header.name)) is a device: left out")
         }
     }
 
-    private func makeRoom(_ name: String, _ parent: Int32, _ shown: String) throws {
+    private func makeRoom(_ name: UnsafePointer<CChar>, _ parent: Int32, _ shown: [UInt8]) throws {
         if unlinkat(parent, name, 0) == 0 || errno == ENOENT { return }
         if errno == EISDIR || errno == EPERM {
-            throw CommandFailure("cannot overwrite directory \(quoted(shown)) with non-directory")
+            throw CommandFailure("cannot overwrite directory \(quoted(text(shown))) with non-directory")
         }
         throw failure(shown)
     }
 
-    private func finish(_ descriptor: Int32, _ header: TarHeader, _ name: String) throws {
+    private func finish(_ descriptor: Int32, _ header: TarHeader, _ name: [UInt8]) throws {
         if keepsOwners && fchown(descriptor, header.owner, header.group) != 0 { throw failure(name) }
         // Without --archive the files are the user's own: a setuid bit would then be a trap.
         if fchmod(descriptor, header.mode & (keepsOwners ? 0o7777 : 0o1777)) != 0 { throw failure(name) }
+        let modified = timespec(tv_sec: Int(header.modified), tv_nsec: 0)
+        var times = [modified, modified]
+        futimens(descriptor, &times)
     }
 
-    private func failure(_ name: String) -> CommandFailure {
-        CommandFailure("cannot unpack \(name): \(goReason(errno))")
+    private func failure(_ name: [UInt8]) -> CommandFailure {
+        CommandFailure("cannot unpack \(text(name)): \(goReason(errno))")
     }
 }

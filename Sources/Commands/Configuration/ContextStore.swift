@@ -1,4 +1,5 @@
 import Glibc
+import LinuxKernel
 
 /// Named daemons, in docker's own format and place, so that both programs share them:
 /// `contexts/meta/<sha256 of the name>/meta.json`, and `contexts/tls/…` for the keys of daemons on TCP, which this
@@ -140,10 +141,11 @@ struct ContextStore: Sendable {
     }
 
     private func removeTree(_ path: String) throws(CommandFailure) {
-        if unlink(path) == 0 || errno == ENOENT { return }
-        guard errno == EISDIR || errno == EPERM else { throw CommandFailure("remove \(path): \(goReason(errno))") }
-        for name in try directoryEntries(path) { try removeTree("\(path)/\(name)") }
-        if rmdir(path) != 0 { throw CommandFailure("remove \(path): \(goReason(errno))") }
+        do throws(SystemError) {
+            try TreeRemoval.remove(path)
+        } catch {
+            throw CommandFailure("remove \(path): \(goReason(error.errno))")
+        }
     }
 
     // MARK: Archives
@@ -182,14 +184,15 @@ struct ContextStore: Sendable {
                 guard header.kind == .file else { continue }
                 var content: [UInt8] = []
                 while let piece = try reader.content() { content += piece }
-                let parts = header.name.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+                let name = String(decoding: header.name, as: UTF8.self)
+                let parts = name.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
                 if parts == ["meta.json"] {
                     metadata = Metadata(document: try OrderedJSON(parsing: content))
                 } else if parts.count == 3, parts[0] == "tls", !parts.contains(where: { ["", ".", ".."].contains($0) })
                 {
                     keys.append((parts[1], parts[2], content))
                 } else {
-                    throw CommandFailure("\(header.name): unexpected context file")
+                    throw CommandFailure("\(name): unexpected context file")
                 }
             }
         } catch let error as CommandFailure {
@@ -210,14 +213,9 @@ struct ContextStore: Sendable {
 
 /// The names in a directory, sorted.
 func directoryEntries(_ path: String) throws(CommandFailure) -> [String] {
-    guard let directory = opendir(path) else { throw CommandFailure("open \(path): \(goReason(errno))") }
-    defer { closedir(directory) }
-    var names: [String] = []
-    while let entry = readdir(directory) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) {
-            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if name != "." && name != ".." { names.append(name) }
+    do throws(SystemError) {
+        return try FileNames.list(at: path).map { String(decoding: $0, as: UTF8.self) }.sorted()
+    } catch {
+        throw CommandFailure("open \(path): \(goReason(error.errno))")
     }
-    return names.sorted()
 }

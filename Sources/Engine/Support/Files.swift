@@ -88,91 +88,9 @@ enum Files {
         String(decoding: try read(path, limit: limit), as: UTF8.self)
     }
 
-    /// Names in a directory, without `.` and `..`.
+    /// Names in a directory of the engine's own, without `.` and `..`. Names that others chose are bytes
+    /// (``LinuxKernel/FileNames``).
     static func list(_ path: String) throws(SystemError) -> [String] {
-        guard let directory = opendir(path) else { throw SystemError.current("open \(path)") }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names
-    }
-
-    /// Removes a tree without following symbolic links and without leaving its file system. What is not there is not
-    /// an error.
-    static func removeTree(_ path: String) throws(SystemError) {
-        if unlink(path) == 0 || errno == ENOENT { return }
-        guard errno == EISDIR || errno == EPERM else { throw SystemError.current("unlink \(path)") }
-        do throws(SystemError) {
-            let directory = try FileDescriptor(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-            try empty(directory.raw, path, depth: 0)
-        } catch {
-            if error.errno != ENOENT { throw error }
-        }
-        if rmdir(path) != 0, errno != ENOENT { throw SystemError.current("rmdir \(path)") }
-    }
-
-    /// Deeper than this, what is inside is moved up first: the recursion's stack and descriptors stay bounded however
-    /// deep a container made its directories.
-    private static let maximumDepth = 64
-
-    private static func empty(_ directory: Int32, _ path: String, depth: Int) throws(SystemError) {
-        // A second descriptor: closedir closes the one it is given.
-        let copy = try checked("dup") { fcntl(directory, F_DUPFD_CLOEXEC, 3) }
-        guard let stream = fdopendir(copy) else {
-            close(copy)
-            throw SystemError.current("open \(path)")
-        }
-        defer { closedir(stream) }
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name == "." || name == ".." { continue }
-            if unlinkat(directory, name, 0) == 0 || errno == ENOENT { continue }
-            guard errno == EISDIR || errno == EPERM else { throw SystemError.current("unlink \(path)/\(name)") }
-            let raw = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-            guard raw >= 0 else {
-                if errno == ENOENT { continue }
-                throw SystemError.current("open \(path)/\(name)")
-            }
-            let child = FileDescriptor(owning: raw)
-            if depth >= maximumDepth {
-                try hoist(child.raw, to: directory, "\(path)/\(name)")
-                rewinddir(stream)
-            } else {
-                try empty(child.raw, "\(path)/\(name)", depth: depth + 1)
-            }
-            if unlinkat(directory, name, AT_REMOVEDIR) != 0, errno != ENOENT {
-                throw SystemError.current("rmdir \(path)/\(name)")
-            }
-        }
-    }
-
-    /// Moves everything in `child` up into `parent` under unused names.
-    private static func hoist(_ child: Int32, to parent: Int32, _ path: String) throws(SystemError) {
-        let copy = try checked("dup") { fcntl(child, F_DUPFD_CLOEXEC, 3) }
-        guard let stream = fdopendir(copy) else {
-            close(copy)
-            throw SystemError.current("open \(path)")
-        }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        for name in names {
-            if unlinkat(child, name, 0) == 0 { continue }
-            try checked("rename \(path)/\(name)") {
-                renameat(child, name, parent, ".deleting-" + Identifier.random())
-            }
-        }
+        try FileNames.list(at: path).map { String(decoding: $0, as: UTF8.self) }
     }
 }

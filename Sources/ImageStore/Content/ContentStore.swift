@@ -65,9 +65,7 @@ struct ContentStore: Sendable {
 
     /// Removes a directory tree below the staging directory.
     func discard(staged path: String) throws(SystemError) {
-        let staging = try FileDescriptor(paths.staging, O_RDONLY | O_DIRECTORY)
-        let name = path.split(separator: "/").last.map(String.init) ?? ""
-        try TreeRemoval.remove(name, in: staging.raw, overflow: staging.raw)
+        try TreeRemoval.remove(path)
     }
 
     /// Writes a small file so that it is there as a whole or not at all, after a power cut too.

@@ -89,15 +89,7 @@ struct RegistryDirectories: Sendable {
     }
 
     private func archives(in directory: String) throws(SystemError) -> [String] {
-        guard let stream = opendir(directory) else { throw SystemError.current("read directory \(directory)") }
-        defer { closedir(stream) }
-        var result: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name.hasSuffix(".tar") { result.append(directory + "/" + name) }
-        }
-        return result.sorted()
+        try FileNames.list(at: directory).map { String(decoding: $0, as: UTF8.self) }
+            .filter { $0.hasSuffix(".tar") }.map { directory + "/" + $0 }.sorted()
     }
 }

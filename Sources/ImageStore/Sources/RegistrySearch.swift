@@ -50,12 +50,8 @@ extension RegistryDirectories {
     }
 
     private func collect(_ directory: String, prefix: String, depth: Int, _ found: inout Set<String>) {
-        guard let stream = opendir(directory) else { return }
-        defer { closedir(stream) }
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
+        for bytes in (try? FileNames.list(at: directory)) ?? [] {
+            let name = String(decoding: bytes, as: UTF8.self)
             if name.hasPrefix(".") { continue }
             let path = directory + "/" + name
             if LayoutSource.exists(at: path) {

@@ -43,12 +43,3 @@ struct TarError: Error, CustomStringConvertible {
 
     init(_ description: String) { self.description = description }
 }
-
-/// Bytes of a name for a message: control characters shown, length bounded.
-func printable(_ bytes: some Collection<UInt8>) -> String {
-    let text = String(decoding: bytes.prefix(200), as: UTF8.self)
-    let shown = text.unicodeScalars.map { scalar in
-        scalar.value < 32 || scalar.value == 127 ? "\\x" + String(scalar.value, radix: 16) : String(scalar)
-    }
-    return "\"" + shown.joined() + (bytes.count > 200 ? "…" : "") + "\""
-}

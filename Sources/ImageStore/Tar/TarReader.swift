@@ -1,3 +1,5 @@
+import LinuxKernel
+
 /// Reads a tar stream entry by entry, in constant memory: one entry's headers and one chunk of the stream at a time.
 final class TarReader {
     /// Gives the next bytes of the stream, valid until the next call; nil at its end.

@@ -58,48 +58,52 @@ public struct ArchiveExtraction {
         }
         let parent = try directory(components.dropLast())
         var status = stat()
-        let exists = fstatat(parent.raw, name, &status, AT_SYMLINK_NOFOLLOW) == 0
+        let directory = parent.raw
+        let exists = withCString(name) { fstatat(directory, $0, &status, AT_SYMLINK_NOFOLLOW) } == 0
         let isDirectory = exists && status.st_mode & S_IFMT == S_IFDIR
         if exists, isDirectory != (entry.kind == .directory) {
             if keepsKinds {
                 throw ImageError(
                     .invalid,
                     isDirectory
-                        ? "cannot overwrite directory \"\(name)\" with non-directory"
-                        : "cannot overwrite non-directory \"\(name)\" with directory")
-            }
-            if isDirectory {
-                try TreeRemoval.remove(name, in: parent.raw, overflow: parent.raw)
+                        ? "cannot overwrite directory \(printable(name)) with non-directory"
+                        : "cannot overwrite non-directory \(printable(name)) with directory")
             }
         }
-        if exists, !isDirectory, unlinkat(parent.raw, name, 0) != 0, errno != ENOENT {
-            throw SystemError.current("replace \(name)")
+        if exists, !isDirectory || entry.kind != .directory {
+            try withCString(name) { name throws(SystemError) in try TreeRemoval.remove(name, in: directory) }
         }
-        try make(entry, name, in: parent.raw, reader)
+        try withCString(name) { try make(entry, $0, in: directory, reader) }
     }
 
-    private func make(_ entry: TarEntry, _ name: String, in parent: Int32, _ reader: TarReader) throws {
+    private func make(
+        _ entry: TarEntry, _ name: UnsafePointer<CChar>, in parent: Int32, _ reader: TarReader
+    ) throws {
         let mode = mode_t(entry.mode & 0o7777)
+        let shown = printable(entry.path)
         switch entry.kind {
         case .directory:
-            if mkdirat(parent, name, 0o700) != 0, errno != EEXIST { throw SystemError.current("mkdir \(name)") }
-            let made = try FileDescriptor(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: parent)
+            if mkdirat(parent, name, 0o700) != 0, errno != EEXIST { throw SystemError.current("mkdir \(shown)") }
+            let made = try FileDescriptor(name: name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: parent)
             try attributes(entry, mode, on: made.raw)
         case .file:
             let made = try FileDescriptor(
-                name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600, relativeTo: parent)
+                name: name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600, relativeTo: parent)
             try write(entry, to: made.raw, reader)
             try attributes(entry, mode, on: made.raw)
         case .symbolicLink:
             try withCString(entry.linkPath) { target in
-                _ = try checked("symlink \(name)") { symlinkat(target, parent, name) }
+                _ = try checked("symlink \(shown)") { symlinkat(target, parent, name) }
             }
             try own(entry, name, in: parent)
         case .hardLink:
             let target = try components(entry.linkPath)
-            guard let last = target.last else { throw ImageError(.invalid, "\(name) is a link to nothing") }
+            guard let last = target.last else { throw ImageError(.invalid, "\(shown) is a link to nothing") }
             let directory = try directory(target.dropLast())
-            try checked("link \(name)") { linkat(directory.raw, last, parent, name, 0) }
+            let from = directory.raw
+            try withCString(last) { last in
+                _ = try checked("link \(shown)") { linkat(from, last, parent, name, 0) }
+            }
         case .fifo, .characterDevice, .blockDevice:
             let type: mode_t =
                 switch entry.kind {
@@ -108,7 +112,7 @@ public struct ArchiveExtraction {
                 default: S_IFBLK
                 }
             let device = clinux_makedev(entry.deviceMajor, entry.deviceMinor)
-            try checked("mknod \(name)") { mknodat(parent, name, type | mode, device) }
+            try checked("mknod \(shown)") { mknodat(parent, name, type | mode, device) }
             try own(entry, name, in: parent)
         }
     }
@@ -145,10 +149,12 @@ public struct ArchiveExtraction {
         try FileAttributes.setTimes(descriptor, entry.seconds, entry.nanoseconds)
     }
 
-    private func own(_ entry: TarEntry, _ name: String, in parent: Int32) throws {
+    private func own(_ entry: TarEntry, _ name: UnsafePointer<CChar>, in parent: Int32) throws {
         let owner = try owner(of: entry)
-        try checked("chown \(name)") { fchownat(parent, name, owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW) }
-        try name.withCString { try FileAttributes.setTimes($0, in: parent, entry.seconds, entry.nanoseconds) }
+        try checked("chown \(printable(entry.path))") {
+            fchownat(parent, name, owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW)
+        }
+        try FileAttributes.setTimes(name, in: parent, entry.seconds, entry.nanoseconds)
     }
 
     /// As the root shows ids.
@@ -165,22 +171,23 @@ public struct ArchiveExtraction {
     }
 
     /// An entry's path without `.` and empty parts; `..` is refused, so that nothing climbs out of the directory.
-    private func components(_ bytes: [UInt8]) throws -> [String] {
-        var result: [String] = []
+    private func components(_ bytes: [UInt8]) throws -> [ArraySlice<UInt8>] {
+        var result: [ArraySlice<UInt8>] = []
         for part in bytes.split(separator: UInt8(ascii: "/")) where !part.elementsEqual(".".utf8) {
             guard !part.elementsEqual("..".utf8), !part.contains(0), part.count <= 255 else {
                 throw ImageError(
                     .invalid, "the archive has an entry \(printable(bytes)), which is not below its directory")
             }
-            result.append(String(decoding: part, as: UTF8.self))
+            result.append(part)
         }
         return result
     }
 
     /// The directory for an entry, made where it is missing.
-    private func directory(_ components: some Sequence<String>) throws -> FileDescriptor {
-        let below = components.joined(separator: "/")
-        let located = try RootedPath.ensure(below.isEmpty ? path : path + "/" + below, in: root, kind: .directory)
+    private func directory(_ components: ArraySlice<ArraySlice<UInt8>>) throws -> FileDescriptor {
+        let whole = [ArraySlice(path.utf8)] + components
+        let located = try RootedPath.ensure(
+            bytes: Array(whole.joined(separator: [UInt8(ascii: "/")])), in: root, kind: .directory)
         return try FileDescriptor("/proc/self/fd/\(located.raw)", O_RDONLY | O_DIRECTORY)
     }
 }

@@ -1,3 +1,5 @@
+import LinuxKernel
+
 /// An entry's path inside a layer, made clean: no leading slash, no empty or `.` component, never a `..`.
 struct LayerPath {
     /// The path with a zero byte at its end; only that byte for the root.
@@ -69,16 +71,5 @@ struct LayerPath {
         try bytes.withUnsafeBytes {
             try body($0.baseAddress!.advanced(by: nameStart).assumingMemoryBound(to: CChar.self))
         }
-    }
-}
-
-/// Gives `body` bytes as a C string.
-func withCString<Result>(_ bytes: some Collection<UInt8>, _ body: (UnsafePointer<CChar>) throws -> Result) rethrows
-    -> Result
-{
-    try withUnsafeTemporaryAllocation(of: CChar.self, capacity: bytes.count + 1) { buffer in
-        for (index, byte) in bytes.enumerated() { buffer[index] = CChar(bitPattern: byte) }
-        buffer[bytes.count] = 0
-        return try body(buffer.baseAddress!)
     }
 }

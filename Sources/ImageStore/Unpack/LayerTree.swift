@@ -177,6 +177,6 @@ final class LayerTree {
 
     /// Removes what an earlier entry of the layer made at a name.
     func removeExisting(_ name: UnsafePointer<CChar>, in parent: Int32) throws(SystemError) {
-        try TreeRemoval.remove(name, in: parent, overflow: staging.raw)
+        try TreeRemoval.remove(name, in: parent)
     }
 }

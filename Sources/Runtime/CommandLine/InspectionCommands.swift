@@ -88,16 +88,8 @@ struct InspectionCommands {
     }
 
     private static func entries(of directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if !name.hasPrefix(".") { names.append(name) }
-        }
-        return names
+        ((try? FileNames.list(at: directory)) ?? []).map { String(decoding: $0, as: UTF8.self) }
+            .filter { !$0.hasPrefix(".") }
     }
 
     func ps(_ arguments: ArraySlice<String>) throws(CommandError) -> Int32 {
