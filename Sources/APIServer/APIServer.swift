@@ -20,12 +20,23 @@ public final class APIServer: Sendable {
     static func start(_ router: Router, on sockets: [ListeningSocket], threads: Int = 2) async throws -> APIServer {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let bootstrap = ServerBootstrap(group: group)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    // Without it, no descriptor left means a loop that takes all of a processor.
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptBackoffHandler(shouldForwardIOErrorCaught: false))
+                }
+            }
             .childChannelOption(.autoRead, value: false)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.writeBufferWaterMark, value: waterMark)
             .childChannelOption(.maxMessagesPerRead, value: 4)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    guard router.connections.take(1) else {
+                        return try refuse(channel, router.refusals)
+                    }
+                    channel.closeFuture.whenComplete { _ in router.connections.give(back: 1) }
                     let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes))
                     let encoder = HTTPResponseEncoder()
                     try channel.pipeline.syncOperations.addHandlers([
@@ -40,6 +51,12 @@ public final class APIServer: Sendable {
             try socket.listen()
         }
         return APIServer(group: group, channels: channels, sockets: sockets)
+    }
+
+    private static func refuse(_ channel: any Channel, _ refusals: Allowance) throws {
+        guard refusals.take(1) else { return channel.close(promise: nil) }
+        channel.closeFuture.whenComplete { _ in refusals.give(back: 1) }
+        try channel.pipeline.syncOperations.addHandler(RefusalHandler())
     }
 
     private init(group: MultiThreadedEventLoopGroup, channels: [any Channel], sockets: [ListeningSocket]) {

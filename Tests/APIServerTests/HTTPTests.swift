@@ -8,8 +8,9 @@ import Testing
 
 /// Routing, versions, bodies and errors, over a real socket.
 @Suite(.ownThread) struct HTTPTests {
-    private func server() async throws -> TestServer {
+    private func server(_ configure: (inout Router) -> Void = { _ in }) async throws -> TestServer {
         try await TestServer { router in
+            configure(&router)
             router.add(.GET, "/_ping") { _ in .text("OK") }
             router.add(.HEAD, "/_ping") { _ in .text("OK") }
             router.add(.GET, "/things/{name}/json") { request in
@@ -189,6 +190,55 @@ import Testing
         #expect(try server.request("GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n").body == "OK")
         idle[250].send("ng HTTP/1.1\r\nHost: x\r\n\r\n")
         #expect(try idle[250].answer().body == "OK")
+        await server.server.stop()
+    }
+
+    @Test func halfSentDocumentsShareWhatMemoryThereIs() async throws {
+        let documents = Allowance(1_000_000)
+        let server = try await server { $0.documents = documents }
+        let head =
+            "POST /things/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 600000\r\n\r\n"
+        let document = #"{"Name":"always"}"#
+        let first = try server.connect()
+        first.send(head + document + String(repeating: " ", count: 599_982))
+        while documents.taken < 599_999 { await Task.yield() }
+        let second = try server.connect()
+        second.send(head + document + String(repeating: " ", count: 599_983))
+        let refused = try second.answer()
+        #expect(refused.status == 503 && refused.body.contains("too many requests are being sent at once"))
+        #expect(try server.request("GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n").body == "OK")
+        // What was begun can be finished, and gives its memory back.
+        first.send(" ")
+        #expect(try first.answer().status == 201)
+        let third = try server.connect()
+        third.send(head + document + String(repeating: " ", count: 599_983))
+        #expect(try third.answer().status == 201)
+        #expect(documents.taken == 0)
+        await server.server.stop()
+    }
+
+    @Test func whoSendsHalfARequestIsLetGo() async throws {
+        let server = try await server { $0.patience = .milliseconds(10) }
+        for text in ["", "GET /_pi", "POST /things/create HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"] {
+            let client = try server.connect()
+            client.send(text)
+            #expect(try client.rest().isEmpty)
+        }
+        await server.server.stop()
+    }
+
+    @Test func connectionsLeaveDescriptorsForTheRest() async throws {
+        let server = try await server { $0.connections = Allowance(3) }
+        var clients = try (0..<3).map { _ in try server.connect() }
+        for client in clients {
+            client.send("GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(try client.answer().body == "OK")
+        }
+        let refused = try server.connect()
+        let answer = try refused.answer()
+        #expect(answer.status == 503 && answer.body.contains("too many connections"))
+        clients.removeLast()
+        while try server.request("GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n").status == 503 { await Task.yield() }
         await server.server.stop()
     }
 

@@ -271,6 +271,29 @@ struct HostileContainerTests {
             #expect(!sockets.contains(" @"), "\(sockets)")
         }
     }
+
+    @Test("CVE-2020-15257: the host's abstract sockets are out of reach, unless a container has the host's network")
+    func abstractSockets() throws {
+        try withDaemon { daemon in
+            let listener = """
+                import signal, socket
+                server = socket.socket(socket.AF_UNIX)
+                server.bind("\\0containerd-shim")
+                server.listen()
+                signal.pause()
+                """
+            let command = try Command(
+                "/usr/bin/nsenter", ["--net=" + daemon.network, "--", "python3", "-c", listener],
+                environment: daemon.environment)
+            let look = ["busybox", "grep", "-c", "@containerd-shim", "/proc/net/unix"]
+            #expect(try eventually { try daemon.inside("grep", "@containerd-shim", "/proc/net/unix").status == 0 })
+            for network in ["none", "bridge"] {
+                #expect(try daemon.cli(arguments: ["run", "--rm", "--network", network] + look).output == "0\n")
+            }
+            #expect(try daemon.cli(arguments: ["run", "--rm", "--network", "host"] + look).output == "1\n")
+            withExtendedLifetime(command) {}
+        }
+    }
 }
 
 extension String {

@@ -144,15 +144,18 @@ struct AttackTests {
         #expect(try bundle.run().error.contains("shares the host's network namespace"))
     }
 
-    @Test("CVE-2022-36109, CVE-2022-27649: no group and no inheritable capability of the caller's")
+    @Test("CVE-2022-36109, CVE-2022-24769, CVE-2022-27649: no group and no inheritable capability of the caller's")
     func identity() throws {
         let bundle = try TestBundle()
         bundle.spec.process?.user = RuntimeSpec.User(uid: 1234, gid: 567)
         bundle.shell("grep -E '^(Groups|CapInh|CapAmb|CapPrm)' /proc/self/status")
-        let lines = try bundle.run().lines.map { $0.split(separator: "\t").map(String.init) }
-        #expect(lines.first { $0[0] == "Groups:" }?.dropFirst().joined() ?? " " == " ")
-        for set in ["CapInh:", "CapAmb:", "CapPrm:"] {
-            #expect(lines.first { $0[0] == set }?.last == "0000000000000000")
+        let generous = ["/usr/bin/setpriv", "--groups=42", "--inh-caps=+net_raw,+chown", "--ambient-caps=+net_raw"]
+        for caller in [[], generous] {
+            let lines = try bundle.run(caller: caller).lines.map { $0.split(separator: "\t").map(String.init) }
+            #expect(lines.first { $0[0] == "Groups:" }?.dropFirst().joined() ?? " " == " ")
+            for set in ["CapInh:", "CapAmb:", "CapPrm:"] {
+                #expect(lines.first { $0[0] == set }?.last == "0000000000000000")
+            }
         }
     }
 

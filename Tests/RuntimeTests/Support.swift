@@ -76,14 +76,15 @@ final class TestBundle {
     }
 
     /// `run` of the bundle as it is.
-    func run(_ flags: [String] = []) throws -> Result {
+    /// - Parameter caller: a program, with its arguments, that executes the runtime.
+    func run(_ flags: [String] = [], caller: [String] = []) throws -> Result {
         try writeSpec()
-        return try command(["run", "--bundle", directory] + flags + [id])
+        return try command(["run", "--bundle", directory] + flags + [id], caller: caller)
     }
 
     /// Any command of the runtime; its output is collected in files, so that a detached container may keep them.
-    func command(_ arguments: [String]) throws -> Result {
-        let all = [Self.program, "--root", state] + arguments
+    func command(_ arguments: [String], caller: [String] = []) throws -> Result {
+        let all = caller + [Self.program, "--root", state] + arguments
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -97,8 +98,8 @@ final class TestBundle {
         var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
         var pid: pid_t = 0
-        let result = posix_spawn(&pid, Self.program, &actions, nil, &argv, &envp)
-        guard result == 0 else { throw Failure("spawn \(Self.program): errno \(result)") }
+        let result = posix_spawn(&pid, all[0], &actions, nil, &argv, &envp)
+        guard result == 0 else { throw Failure("spawn \(all[0]): errno \(result)") }
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
         let code = status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f

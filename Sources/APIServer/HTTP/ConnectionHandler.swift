@@ -14,10 +14,8 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     /// Bytes of a JSON body; the largest sensible ones are a few hundred kilobytes.
     static let maximumDocument = 16 << 20
-    /// How long a client may take for a request's head and for the next part of a document.
-    private static let patience = TimeAmount.minutes(5)
     /// How long what a client still sends is thrown away after an answer that did not wait for it.
-    private static let lingering = TimeAmount.seconds(5)
+    static let lingering = TimeAmount.seconds(5)
 
     private enum Phase {
         case idle
@@ -39,6 +37,8 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
     private var task: Task<Void, Never>?
     private var requestEnded = true
+    /// Bytes of its document, of what all connections together may hold.
+    private var held = 0
     /// Parts of a streamed body that nobody asked for yet.
     private var bodyParts = CircularBuffer<ByteBuffer>()
     private var bodyReader: CheckedContinuation<ByteBuffer?, any Error>?
@@ -92,7 +92,11 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
                     Failure(
                         .payloadTooLarge, "the request body is larger than \(Self.maximumDocument >> 20) MiB"
                     ).reply)
+            } else if !router.documents.take(buffer.readableBytes) {
+                phase = .responding
+                send(Failure(.serviceUnavailable, "too many requests are being sent at once: try again").reply)
             } else {
+                held += buffer.readableBytes
                 request.bytes.writeBuffer(&buffer)
                 phase = .collecting(route, request)
             }
@@ -260,9 +264,15 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
         endResponse()
     }
 
+    private func releaseDocument() {
+        router.documents.give(back: held)
+        held = 0
+    }
+
     private func endResponse() {
         guard let context else { return }
         task = nil
+        releaseDocument()
         let reusable = head.isKeepAlive && requestEnded
         let written = context.eventLoop.makePromise(of: Void.self)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
@@ -313,6 +323,7 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
         if case .upgraded = phase { return context.fireChannelInactive() }
         phase = .closed
         cancelDeadline()
+        releaseDocument()
         task?.cancel()
         task = nil
         failBody()
@@ -357,7 +368,7 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard let context else { return }
         deadline?.cancel()
         let connection = NIOLoopBound(self, eventLoop: context.eventLoop)
-        deadline = context.eventLoop.scheduleTask(in: Self.patience) { connection.value.context?.close(promise: nil) }
+        deadline = context.eventLoop.scheduleTask(in: router.patience) { connection.value.context?.close(promise: nil) }
     }
 
     private func cancelDeadline() {
@@ -373,6 +384,7 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard let context else { return }
         phase = .upgraded
         cancelDeadline()
+        releaseDocument()
         task = nil
         var text: String
         if upgrade.webSocket != nil {

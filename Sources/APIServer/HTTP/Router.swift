@@ -1,4 +1,5 @@
 import EngineAPI
+import Glibc
 import NIOCore
 import NIOHTTP1
 
@@ -39,7 +40,22 @@ public struct Router: Sendable {
     /// a pager.
     var stalledReaderLimit = TimeAmount.minutes(15)
 
+    /// How long a client may take for a request's head and for the next part of a document.
+    var patience = TimeAmount.minutes(5)
+    /// Half of the descriptors that the daemon may have.
+    var connections = Allowance(Router.descriptorLimit / 2)
+    /// Connections beyond these that are told so at the same time; others just end.
+    let refusals = Allowance(64)
+    /// Bytes of documents that have begun to arrive. Those that there are have a few kilobytes.
+    var documents = Allowance(64 << 20)
+
     init() {}
+
+    private static var descriptorLimit: Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+        return Int(clamping: limit.rlim_cur)
+    }
 
     /// Adds a route; the first that matches wins.
     mutating func add(
