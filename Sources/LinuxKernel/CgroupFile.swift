@@ -2,12 +2,13 @@ import Glibc
 
 /// Reading and writing of cgroup control files: small texts, one write(2) a value.
 enum CgroupFile {
-    /// The whole text, nil (and errno) where it can't be read.
-    static func read(_ path: String) -> String? {
+    /// The whole text, nil (and errno) where it can't be read. A path may be bytes that are no text: containers name their
+    /// groups.
+    static func read(_ path: UnsafePointer<CChar>) -> String? {
         readBytes(path).map { String(decoding: $0, as: UTF8.self) }
     }
 
-    static func readBytes(_ path: String) -> [UInt8]? {
+    static func readBytes(_ path: UnsafePointer<CChar>) -> [UInt8]? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }

@@ -33,7 +33,7 @@ extension ContainerCgroup {
     public func processes() throws(CgroupError) -> [Int32] {
         var pids: [Int32] = []
         for directory in Self.descendants(unifiedDirectory) {
-            guard let text = CgroupFile.read(directory + "/cgroup.procs") else {
+            guard let text = CgroupFile.read(directory.file("cgroup.procs")) else {
                 // Gone meanwhile, or a threaded group, whose processes its parent lists.
                 if errno == ENOENT || errno == ENODEV || errno == EOPNOTSUPP { continue }
                 throw Self.failure("read the processes of \(path)", errno)
@@ -57,36 +57,64 @@ extension ContainerCgroup {
             // The usual case: no group below.
             if rmdir(mountPoint + path) == 0 || errno == ENOENT { continue }
             for directory in Self.descendants(mountPoint + path).reversed()
-            where rmdir(directory) != 0 && errno != ENOENT {
+            where rmdir(directory.bytes) != 0 && errno != ENOENT {
                 failed = failed ?? Self.failure("remove \(directory)", errno)
             }
         }
         if let failed { throw failed }
     }
 
+    /// A directory whose name need not be text: a container names the groups that it makes.
+    struct Directory: CustomStringConvertible {
+        /// The path with its final zero.
+        let bytes: [CChar]
+
+        init(_ path: String) { bytes = Array(path.utf8CString) }
+
+        private init(bytes: [CChar]) { self.bytes = bytes }
+
+        func child(_ name: [CChar]) -> Directory {
+            Directory(bytes: bytes.dropLast() + [CChar(bitPattern: UInt8(ascii: "/"))] + name)
+        }
+
+        func file(_ name: String) -> [CChar] { child(Array(name.utf8CString)).bytes }
+
+        var description: String {
+            String(decoding: bytes.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+
+        /// Names of the directories in it, each with its final zero.
+        var subdirectories: [[CChar]] {
+            guard let stream = opendir(bytes) else { return [] }
+            defer { closedir(stream) }
+            var names: [[CChar]] = []
+            while let entry = readdir(stream) {
+                guard entry.pointee.d_type == UInt8(DT_DIR) else { continue }
+                let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                    bytes.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } + [0]
+                }
+                if name != [46, 0], name != [46, 46, 0] { names.append(name) }
+            }
+            return names
+        }
+    }
+
     /// `directory` and every group below it, parents first.
-    static func descendants(_ directory: String) -> [String] {
-        var found = [directory]
+    static func descendants(_ directory: String) -> [Directory] {
+        var found = [Directory(directory)]
         var next = 0
         while next < found.count {
-            for name in subdirectories(found[next]) { found.append(found[next] + "/" + name) }
+            found += found[next].subdirectories.map(found[next].child)
             next += 1
         }
         return found
     }
 
+    /// Those of our own making, whose names are text.
     static func subdirectories(_ directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            guard entry.pointee.d_type == UInt8(DT_DIR) else { continue }
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name != ".", name != ".." { names.append(name) }
+        Directory(directory).subdirectories.map { name in
+            String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         }
-        return names
     }
 
     private static func event(_ key: String, in text: String) -> Int? {
@@ -138,13 +166,13 @@ extension ContainerCgroup {
     /// after the container's end: v1 notifies before it kills.
     public func oomKillCount() -> UInt64 {
         guard let placement = layout.placements[.memory] else { return 0 }
-        let file = placement.version == .v1 ? "/memory.oom_control" : "/memory.events"
+        let file = placement.version == .v1 ? "memory.oom_control" : "memory.events"
         let directory = placement.mountPoint + path
-        let text = CgroupFile.read(directory + file) ?? ""
+        let text = CgroupFile.read(directory + "/" + file) ?? ""
         guard placement.version == .v1 else { return UInt64(Self.event("oom_kill", in: text) ?? 0) }
         // v1 counts each group for itself; a container may have made some.
         return Self.descendants(directory).reduce(0) { sum, directory in
-            sum + UInt64(Self.event("oom_kill", in: CgroupFile.read(directory + file) ?? "") ?? 0)
+            sum + UInt64(Self.event("oom_kill", in: CgroupFile.read(directory.file(file)) ?? "") ?? 0)
         }
     }
 

@@ -99,7 +99,7 @@ public struct CgroupParent: Sendable, Equatable {
     private static func isDelegated(_ directory: String) -> Bool {
         for name in ["trusted.delegate", "user.delegate"] {
             var value = [UInt8](repeating: 0, count: 8)
-            if clinux_get_attribute(directory, name, &value, value.count) == 1, value[0] == UInt8(ascii: "1") {
+            if clinux_getxattr(directory, name, &value, value.count) == 1, value[0] == UInt8(ascii: "1") {
                 return true
             }
         }

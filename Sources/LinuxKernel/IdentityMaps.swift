@@ -45,18 +45,24 @@ public struct IdentityMaps: Codable, Hashable, Sendable {
         guard let entry = mappings.first(where: { id >= $0.containerID && id - $0.containerID < $0.size }) else {
             return nil
         }
-        return entry.hostID + (id - entry.containerID)
+        return sum(entry.hostID, id - entry.containerID)
     }
 
     private static func inside(_ id: UInt32, _ mappings: [Mapping]) -> UInt32? {
         guard let entry = mappings.first(where: { id >= $0.hostID && id - $0.hostID < $0.size }) else { return nil }
-        return entry.containerID + (id - entry.hostID)
+        return sum(entry.containerID, id - entry.hostID)
+    }
+
+    /// nil past the last id: the kernel refuses such a mapping, but it may be asked about before.
+    private static func sum(_ first: UInt32, _ offset: UInt32) -> UInt32? {
+        let (result, overflow) = first.addingReportingOverflow(offset)
+        return overflow ? nil : result
     }
 
     /// Number of ids from 0 on without a gap.
     public static func unbroken(_ mappings: [Mapping]) -> UInt32 {
         mappings.sorted { $0.containerID < $1.containerID }.reduce(0) { end, entry in
-            entry.containerID == end ? end + entry.size : end
+            entry.containerID == end ? sum(end, entry.size) ?? .max : end
         }
     }
 }

@@ -4,6 +4,18 @@ import Testing
 
 @testable import Engine
 
+@Suite struct IdentityMapTests {
+    /// The kernel refuses such mappings, but they are asked about before it sees them.
+    @Test func mappingsPastTheLastId() {
+        let last = IdentityMaps.Mapping(containerID: 0, hostID: .max - 5, size: 100)
+        let maps = IdentityMaps(uids: [last], gids: [.init(containerID: .max - 5, hostID: 0, size: 100)])
+        #expect(maps.hostUser(5) == .max && maps.hostUser(6) == nil)
+        #expect(maps.group(ofHost: 5) == .max && maps.group(ofHost: 50) == IdentityMaps.overflow)
+        let all = IdentityMaps.Mapping(containerID: 0, hostID: 0, size: .max)
+        #expect(IdentityMaps.unbroken([all, .init(containerID: .max, hostID: 0, size: 10)]) == .max)
+    }
+}
+
 @Suite struct IdentityRangesTests {
     private func ranges(_ setting: String?, users: String = "", groups: String = "") throws -> IdentityRanges {
         IdentityRanges(

@@ -154,6 +154,19 @@ import Testing
         #expect(CgroupFile.exists(kept.unifiedDirectory))
     }
 
+    /// A container may give its groups names that are no text.
+    @Test func removesGroupsOfAnyName() throws {
+        let host = try Host()
+        let group = try host.container("odd")
+        _ = try group.create(nil)
+        var odd = Array(group.unifiedDirectory.utf8CString.dropLast()) + [47, -1, -2, 0]
+        #expect(mkdir(odd, 0o755) == 0)
+        odd = odd.dropLast() + [47, 120, 0]
+        #expect(mkdir(odd, 0o755) == 0)
+        try group.remove()
+        #expect(!group.exists)
+    }
+
     @Test func staysOutOfADelegatedGroupThatItIsItselfIn() throws {
         let host = try Host()
         let unified = try #require(host.layout.unifiedMountPoint)

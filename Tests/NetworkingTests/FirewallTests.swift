@@ -78,6 +78,18 @@ struct FirewallTests {
         #expect(try world.connections(5353) == ["198.51.100.2"])
     }
 
+    @Test func aNetworkThatTheKernelRefusesIsInNobodysWay() throws {
+        let world = try Topology()
+        let server = try TestSocket.listen(in: world.web, "0.0.0.0", 80)
+        // An address of the other family is nothing that IPv4 could be translated to.
+        let impossible = FirewallNetwork(
+            bridge: "br-x", subnets: [IPNetwork("172.31.0.0/24")!], hostAddress4: IPAddress("2001:db8::1"))
+        #expect(throws: NetworkingError.self) { try world.firewall.addNetwork(impossible) }
+        try world.publish(nil, 8080)
+        #expect(try world.reaches(from: world.outside, "198.51.100.1", 8080, server) != nil)
+        #expect(!(try world.firewall.listing().contains("br-x")))
+    }
+
     @Test func theHostReachesItByLoopbackAndByItsAddresses() throws {
         let world = try Topology()
         let server = try TestSocket.listen(in: world.web, "0.0.0.0", 80)

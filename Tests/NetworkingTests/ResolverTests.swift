@@ -373,7 +373,8 @@ private func addresses(_ last: UInt8) -> FakeServer.Behaviour {
     }
 
     @Test func followsTheHostsFile() async throws {
-        var template = Array("/tmp/names-XXXXXX".utf8CString)
+        // A name whose bytes are more than its characters.
+        var template = Array("/tmp/nämes-XXXXXX".utf8CString)
         let directory = String(cString: try #require(mkdtemp(&template)))
         defer {
             for name in ["resolv.conf", "a", "b", "new"] { unlink("\(directory)/\(name)") }

@@ -107,7 +107,3 @@ static inline int clinux_keep_capabilities(int keep) {
 static inline int clinux_memory_file(const char *name) {
     return (int)syscall(SYS_memfd_create, name, 1U);
 }
-
-static inline long clinux_get_attribute(const char *path, const char *name, void *value, size_t size) {
-    return getxattr(path, name, value, size);
-}

@@ -64,9 +64,18 @@ public final class Firewall: Sendable {
             let old = state.networks[network.bridge]
             if old == network, state.isInstalled { return }
             state.networks[network.bridge] = network
-            // The gateway mode says which elements a published port has: rare, and simplest made anew.
-            if old != nil { return try reinstall(&state) }
-            try change(&state) { ruleset.addition(of: network) + ruleset.addition(of: ruleset.elements(of: network)) }
+            do throws(NetworkingError) {
+                // The gateway mode says which elements a published port has: rare, and simplest made anew.
+                if old != nil { return try reinstall(&state) }
+                try change(&state) {
+                    ruleset.addition(of: network) + ruleset.addition(of: ruleset.elements(of: network))
+                }
+            } catch {
+                // One that the kernel refuses must not stand in the way of the others.
+                state.networks[network.bridge] = old
+                countUses(&state)
+                throw error
+            }
         }
     }
 
@@ -220,9 +229,13 @@ public final class Firewall: Sendable {
         }
     }
 
-    private func reinstall(_ state: inout State) throws(NetworkingError) {
+    private func countUses(_ state: inout State) {
         state.uses = [:]
         for element in elements(state.networks, state.ports) { state.uses[element, default: 0] += 1 }
+    }
+
+    private func reinstall(_ state: inout State) throws(NetworkingError) {
+        countUses(&state)
         let networks = state.networks.values.sorted { $0.bridge < $1.bridge }
         let all = networks.flatMap(ruleset.elements(of:)) + state.uses.keys + state.links.map(ruleset.element)
         // Deleting what was just added is how a script says "delete if it exists".

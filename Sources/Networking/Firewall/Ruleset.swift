@@ -26,9 +26,15 @@ struct Ruleset {
     /// The whole table but for its elements. The networks' chains stand in the same block: nft 1.0.6 doesn't find a
     /// chain that another command of the same script adds when an element leads to it.
     func skeleton(_ networks: [FirewallNetwork]) -> String {
-        let families = [("4", "ip", "ipv4_addr"), ("6", "ip6", "ipv6_addr")]
-        var text = "table inet \(table) {\n"
-        for (suffix, _, type) in families {
+        "table inet \(table) {\n" + sets + baseChains + networks.map(chains(of:)).joined() + "}\n"
+    }
+
+    /// Their suffix in names, what nft calls the family, and the type of its addresses.
+    private static let families = [("4", "ip", "ipv4_addr"), ("6", "ip6", "ipv6_addr")]
+
+    private var sets: String {
+        var text = ""
+        for (suffix, _, type) in Ruleset.families {
             text += """
                 map published\(suffix) { type \(type) . inet_proto . inet_service : \(type) . inet_service; }
                 map published-any\(suffix) { type inet_proto . inet_service : \(type) . inet_service; }
@@ -44,6 +50,12 @@ struct Ruleset {
             map leaving { type ifname : verdict; }
             map entering { type ifname : verdict; }
 
+            """
+        return text
+    }
+
+    private var baseChains: String {
+        var text = """
             chain loopback {
                 type filter hook prerouting priority raw; policy accept;
                 iifname != "lo" ip daddr 127.0.0.0/8 drop
@@ -54,7 +66,7 @@ struct Ruleset {
                 ip6 saddr fe80::/10 return
 
             """
-        for (suffix, family, _) in families {
+        for (suffix, family, _) in Ruleset.families {
             let ports = "meta l4proto { tcp, udp, sctp } dnat \(family) to"
             text += """
                     \(ports) \(family) daddr . meta l4proto . th dport map @published\(suffix)
@@ -85,7 +97,7 @@ struct Ruleset {
             }
 
             """
-        return text + networks.map(chains(of:)).joined() + "}\n"
+        return text
     }
 
     /// Adds one network's chains to a table that exists.

@@ -59,7 +59,6 @@ final class DatagramRelay: ChannelInboundHandler {
     private func connect(_ client: SocketAddress, _ context: ChannelHandlerContext) {
         let (relay, host) = (NIOLoopBound(self, eventLoop: context.eventLoop), context.channel)
         let (container, channels) = (container, channels)
-        let any = container.protocol == .inet6 ? "::" : "0.0.0.0"
         DatagramBootstrap(group: context.eventLoop)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -70,7 +69,7 @@ final class DatagramRelay: ChannelInboundHandler {
                 }
             }
             // Connected to the container, so that nobody else's datagrams reach the client.
-            .connect(host: "\(container.ipAddress ?? any)", port: container.port ?? 0)
+            .connect(to: container)
             .whenComplete { result in
                 guard case .success(let channel) = result, case .connecting(let queue) = relay.value.clients[client],
                     channels.add(channel, maximum: DatagramRelay.maximumClients)

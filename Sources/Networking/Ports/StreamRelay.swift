@@ -11,7 +11,7 @@ enum StreamRelay {
     static func start(
         _ descriptor: Int32, to container: SocketAddress, _ channels: RelayChannels, _ group: any EventLoopGroup
     ) throws -> any Channel {
-        try ServerBootstrap(group: group)
+        try ServerBootstrap.resting(group: group)
             .childChannelOption(.autoRead, value: false)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { client in
@@ -116,6 +116,19 @@ final class RelayHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+}
+
+extension ServerBootstrap {
+    /// One that rests for a second when a connection can't be accepted: with no descriptor left it would try again at once,
+    /// over and over, and take all of a processor.
+    static func resting(group: any EventLoopGroup) -> ServerBootstrap {
+        ServerBootstrap(group: group).serverChannelInitializer { server in
+            server.eventLoop.makeCompletedFuture {
+                try server.pipeline.syncOperations.addHandler(
+                    AcceptBackoffHandler(shouldForwardIOErrorCaught: false))
+            }
+        }
+    }
 }
 
 /// The connections of a relay, to be ended with it.

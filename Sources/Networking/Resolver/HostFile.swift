@@ -77,8 +77,9 @@ final class HostFile {
         var step = path
         // The kernel, too, gives up after 40 links.
         for _ in 0..<40 {
-            let name = step.split(separator: "/").last.map(String.init) ?? ""
-            let folder = String(step.dropLast(name.utf8.count + 1))
+            let slash = step.lastIndex(of: "/") ?? step.startIndex
+            let name = String(step[slash...].dropFirst())
+            let folder = String(step[..<slash])
             guard add(folder.isEmpty ? "/" : folder, Self.folderEvents, name, to: &found) else {
                 watchMissing(folder, &found)
                 break

@@ -99,7 +99,7 @@ final class ResolverCore: @unchecked Sendable {
             .withBoundSocket(datagrams)
             .assumeIsolated().whenComplete { self.opened($0, for: container, "UDP") { container.datagrams = $0 } }
 
-        ServerBootstrap(group: loop)
+        ServerBootstrap.resting(group: loop)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.autoRead, value: false)
             .childChannelInitializer { channel in
