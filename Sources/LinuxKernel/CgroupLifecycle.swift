@@ -33,7 +33,7 @@ extension ContainerCgroup {
     public func processes() throws(CgroupError) -> [Int32] {
         var pids: [Int32] = []
         for directory in Self.descendants(unifiedDirectory) {
-            guard let text = CgroupFile.read(directory.file("cgroup.procs")) else {
+            guard let text = withCString(directory + "/cgroup.procs".utf8, { CgroupFile.read($0) }) else {
                 // Gone meanwhile, or a threaded group, whose processes its parent lists.
                 if errno == ENOENT || errno == ENODEV || errno == EOPNOTSUPP { continue }
                 throw Self.failure("read the processes of \(path)", errno)
@@ -57,64 +57,41 @@ extension ContainerCgroup {
             // The usual case: no group below.
             if rmdir(mountPoint + path) == 0 || errno == ENOENT { continue }
             for directory in Self.descendants(mountPoint + path).reversed()
-            where rmdir(directory.bytes) != 0 && errno != ENOENT {
-                failed = failed ?? Self.failure("remove \(directory)", errno)
+            where withCString(directory, { rmdir($0) }) != 0 && errno != ENOENT {
+                failed = failed ?? Self.failure("remove \(printable(directory))", errno)
             }
         }
         if let failed { throw failed }
     }
 
-    /// A directory whose name need not be text: a container names the groups that it makes.
-    struct Directory: CustomStringConvertible {
-        /// The path with its final zero.
-        let bytes: [CChar]
-
-        init(_ path: String) { bytes = Array(path.utf8CString) }
-
-        private init(bytes: [CChar]) { self.bytes = bytes }
-
-        func child(_ name: [CChar]) -> Directory {
-            Directory(bytes: bytes.dropLast() + [CChar(bitPattern: UInt8(ascii: "/"))] + name)
-        }
-
-        func file(_ name: String) -> [CChar] { child(Array(name.utf8CString)).bytes }
-
-        var description: String {
-            String(decoding: bytes.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        }
-
-        /// Names of the directories in it, each with its final zero.
-        var subdirectories: [[CChar]] {
-            guard let stream = opendir(bytes) else { return [] }
-            defer { closedir(stream) }
-            var names: [[CChar]] = []
-            while let entry = readdir(stream) {
-                guard entry.pointee.d_type == UInt8(DT_DIR) else { continue }
-                let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                    bytes.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } + [0]
-                }
-                if name != [46, 0], name != [46, 46, 0] { names.append(name) }
-            }
-            return names
-        }
-    }
-
-    /// `directory` and every group below it, parents first.
-    static func descendants(_ directory: String) -> [Directory] {
-        var found = [Directory(directory)]
+    /// `directory` and every group below it, parents first. A container names the groups that it makes, so that a path
+    /// need not be text.
+    static func descendants(_ directory: String) -> [[UInt8]] {
+        var found = [Array(directory.utf8)]
         var next = 0
         while next < found.count {
-            found += found[next].subdirectories.map(found[next].child)
+            let parent = found[next] + [UInt8(ascii: "/")]
+            found += subdirectories(found[next]).map { parent + $0 }
             next += 1
         }
         return found
     }
 
-    /// Those of our own making, whose names are text.
+    /// Names of the groups in one of our own making, which are text.
     static func subdirectories(_ directory: String) -> [String] {
-        Directory(directory).subdirectories.map { name in
-            String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        subdirectories(Array(directory.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    private static func subdirectories(_ directory: [UInt8]) -> [[UInt8]] {
+        guard let stream = withCString(directory, { opendir($0) }) else { return [] }
+        defer { closedir(stream) }
+        var names: [[UInt8]] = []
+        while let entry = readdir(stream) {
+            guard entry.pointee.d_type == UInt8(DT_DIR) else { continue }
+            let name = FileNames.name(of: entry)
+            if !FileNames.isDots(name) { names.append(Array(UnsafeRawBufferPointer(start: name, count: strlen(name)))) }
         }
+        return names
     }
 
     private static func event(_ key: String, in text: String) -> Int? {
@@ -172,7 +149,8 @@ extension ContainerCgroup {
         guard placement.version == .v1 else { return UInt64(Self.event("oom_kill", in: text) ?? 0) }
         // v1 counts each group for itself; a container may have made some.
         return Self.descendants(directory).reduce(0) { sum, directory in
-            sum + UInt64(Self.event("oom_kill", in: CgroupFile.read(directory.file(file)) ?? "") ?? 0)
+            let text = withCString(directory + "/\(file)".utf8) { CgroupFile.read($0) }
+            return sum + UInt64(Self.event("oom_kill", in: text ?? "") ?? 0)
         }
     }
 

@@ -31,7 +31,7 @@ public enum FileLabels {
     public static func set(_ label: SecurityContext, on descriptor: Int32) throws(SystemError) {
         let path = path(of: descriptor)
         if read(path, clinux_getxattr) == label { return }
-        try write(label.description, path, clinux_setxattr)
+        try write(label, path, "label", clinux_setxattr)
     }
 
     /// Gives a file, or a directory and everything in it, a label.
@@ -53,38 +53,37 @@ public enum FileLabels {
 
     /// A directory that the walk is in.
     private struct Level {
-        /// Names of directories in it that are still to be walked, with their final zero.
-        var pending: [[CChar]]
+        /// Names of directories in it that are still to be walked.
+        var pending: [[UInt8]]
         let device: dev_t
         let inode: ino_t
     }
 
     /// One descriptor however deep the tree is: the way back is `..`, which has to be where the walk came from.
     private static func walk(_ tree: Int32, _ label: SecurityContext) throws(SystemError) {
-        let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
+        let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW
         var current = try FileDescriptor(".", flags, relativeTo: tree)
         var levels = [try enter(current.raw, label)]
         while !levels.isEmpty {
             if let name = levels[levels.count - 1].pending.popLast() {
-                let next = openat(current.raw, name, flags)
-                guard next >= 0 else {
+                do throws(SystemError) {
+                    current = try FileDescriptor(bytes: name, flags, relativeTo: current.raw)
+                } catch {
                     // Gone, or something else by now, which was given the label when it was no directory or never.
-                    if [ENOENT, ENOTDIR, ELOOP].contains(errno) { continue }
-                    throw SystemError.current("open \(printable(name))")
+                    if [ENOENT, ENOTDIR, ELOOP].contains(error.errno) { continue }
+                    throw error
                 }
-                current = FileDescriptor(owning: next)
                 levels.append(try enter(current.raw, label))
                 continue
             }
             levels.removeLast()
             guard let parent = levels.last else { return }
-            let up = try FileDescriptor("..", flags, relativeTo: current.raw)
+            current = try FileDescriptor("..", flags, relativeTo: current.raw)
             var status = stat()
-            try checked("stat") { fstat(up.raw, &status) }
+            try checked("stat") { fstat(current.raw, &status) }
             guard status.st_dev == parent.device, status.st_ino == parent.inode else {
                 throw SystemError("a directory in it was moved meanwhile", errno: EAGAIN)
             }
-            current = up
         }
     }
 
@@ -93,54 +92,42 @@ public enum FileLabels {
         var status = stat()
         try checked("stat") { fstat(directory, &status) }
         var level = Level(pending: [], device: status.st_dev, inode: status.st_ino)
-        // closedir closes the one it is given.
-        let copy = try FileDescriptor(".", O_RDONLY | O_DIRECTORY, relativeTo: directory)
-        guard let stream = fdopendir(copy.raw) else { throw SystemError.current("read a directory") }
-        _ = copy.release()
-        defer { closedir(stream) }
-        let prefix = Array(path(of: directory).dropLast()) + [CChar(bitPattern: UInt8(ascii: "/"))]
-        let text = label.description
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) {
-                    Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1))
-                }
-            }
-            if name == [46, 0] || name == [46, 46, 0] { continue }
+        let prefix = path(of: directory) + [UInt8(ascii: "/")]
+        for name in try FileNames.list(directory) {
             let path = prefix + name
-            if read(path, clinux_lgetxattr) != label { try write(text, path, clinux_lsetxattr) }
-            if [DT_DIR, DT_UNKNOWN].contains(Int(entry.pointee.d_type)) { level.pending.append(name) }
+            if read(path, clinux_lgetxattr) != label {
+                try write(label, path, "label \(printable(name))", clinux_lsetxattr)
+            }
+            let isDirectory = withCString(name) {
+                fstatat(directory, $0, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_mode & S_IFMT == S_IFDIR
+            }
+            if isDirectory { level.pending.append(name) }
         }
         return level
     }
 
     // MARK: Attributes
 
-    /// The path, with its final zero, that leads through the descriptor: calls on attributes take no `O_PATH` one.
-    private static func path(of descriptor: Int32) -> [CChar] { Array("/proc/self/fd/\(descriptor)".utf8CString) }
+    /// The path that leads through the descriptor: calls on attributes take no `O_PATH` one.
+    private static func path(of descriptor: Int32) -> [UInt8] { Array("/proc/self/fd/\(descriptor)".utf8) }
 
     private static func read(
-        _ path: [CChar], _ get: (UnsafePointer<CChar>, UnsafePointer<CChar>, UnsafeMutableRawPointer, Int) -> Int
+        _ path: [UInt8], _ get: (UnsafePointer<CChar>, UnsafePointer<CChar>, UnsafeMutableRawPointer, Int) -> Int
     ) -> SecurityContext? {
         withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
-            let count = get(path, attribute, buffer.baseAddress!, buffer.count)
+            let count = withCString(path) { get($0, attribute, buffer.baseAddress!, buffer.count) }
             guard count > 0 else { return nil }
             return SecurityContext(String(decoding: buffer[..<count].prefix { $0 != 0 }, as: UTF8.self))
         }
     }
 
     private static func write(
-        _ label: String, _ path: [CChar],
+        _ label: SecurityContext, _ path: [UInt8], _ operation: @autoclosure () -> String,
         _ set: (UnsafePointer<CChar>, UnsafePointer<CChar>, UnsafeRawPointer, Int) -> Int32
     ) throws(SystemError) {
-        guard set(path, attribute, label, label.utf8.count) < 0, errno != ENOENT, errno != EOPNOTSUPP else { return }
-        let number = errno
-        // Through a directory, the last part is the name in it.
-        let parts = path.split(separator: CChar(bitPattern: UInt8(ascii: "/")))
-        throw SystemError(parts.count == 5 ? "label \(printable(parts[4]))" : "label", errno: number)
-    }
-
-    private static func printable(_ name: some Sequence<CChar>) -> String {
-        String(decoding: name.lazy.map { UInt8(bitPattern: $0) }.prefix { $0 != 0 }, as: UTF8.self)
+        let text = label.description
+        let result = withCString(path) { set($0, attribute, text, text.utf8.count) }
+        guard result < 0, errno != ENOENT, errno != EOPNOTSUPP else { return }
+        throw SystemError.current(operation())
     }
 }

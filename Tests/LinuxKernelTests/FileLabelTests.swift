@@ -82,7 +82,7 @@ import Testing
             try Mount.change(copy.raw, MountAttributes(set: MountAttributes.readOnly))
             try FileLabels.relabel(copy.raw, own)
             let error = #expect(throws: SystemError.self) { try FileLabels.relabel(copy.raw, own.withoutCategories) }
-            #expect(error?.errno == EROFS && error?.operation == "label file")
+            #expect(error?.errno == EROFS && error?.operation == "label \"file\"")
         }
     }
 
