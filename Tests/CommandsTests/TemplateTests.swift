@@ -78,6 +78,14 @@ import Testing
             #"{{eq .Count "x"}}"#,
             #"template: :1:2: executing "" at <eq .Count "x">: error calling eq: incompatible types for comparison"#
         ), ("{{$x}}", #"undefined variable "$x""#), ("{{\"abc}}", "template: :1: unclosed action"),
+        (
+            #"{{padlen "a" 1000001}}"#,
+            #"template: :1:2: executing "" at <padlen "a" 1000001>: error calling padlen: a width of 1000001"#
+        ),
+        (
+            #"{{pad "a" 0 1000001}}"#,
+            #"template: :1:2: executing "" at <pad "a" 0 1000001>: error calling pad: a width of 1000001"#
+        ),
         ("{{.Id 1}}", #"template: :1:2: executing "" at <.Id>: can't give argument to non-function .Id"#),
     ])
     func refuses(_ source: String, _ message: String) {

@@ -24,6 +24,12 @@ enum TemplateFunctions {
             }
             return number
         }
+        /// That many blanks, none for a negative number.
+        func blanks(_ index: Int, less taken: Int = 0) throws(TemplateError) -> String {
+            let count = try number(index)
+            guard count <= 1_000_000 else { throw TemplateError("error calling \(name): a width of \(count)") }
+            return String(repeating: " ", count: max(0, max(0, count) - taken))
+        }
         switch name {
         case "json":
             try expect(1)
@@ -47,13 +53,11 @@ enum TemplateFunctions {
             try expect(3)
             let text = try text(0)
             if text.isEmpty { return .string("") }
-            return .string(
-                String(repeating: " ", count: max(0, try number(1))) + text
-                    + String(repeating: " ", count: max(0, try number(2))))
+            return .string(try blanks(1) + text + blanks(2))
         case "padlen":
             try expect(2)
             let text = try text(0)
-            return .string(text + String(repeating: " ", count: max(0, try number(1) - text.count)))
+            return .string(try text + blanks(1, less: text.count))
         case "truncate":
             try expect(2)
             return .string(String(try text(0).prefix(max(0, try number(1)))))

@@ -46,7 +46,7 @@ func templateTokens(_ source: String) throws(TemplateError) -> [TemplateToken] {
         let trimsEnd = inside.first == "-" && inside.dropFirst().first?.isWhitespace == true
         append(text: rest[..<start.lowerBound], to: &tokens, trimsStart: trimsNext, trimsEnd: trimsEnd)
         if trimsEnd { inside = inside.dropFirst() }
-        let isComment = inside.drop(while: \.isWhitespace).hasPrefix("/*")
+        let isComment = inside.drop(while: \.isWhitespace).hasPrefix(bytes: "/*")
         guard let end = isComment ? inside.firstRange(of: "}}")?.lowerBound : actionEnd(inside) else {
             throw TemplateError("template: :1: unclosed action")
         }
