@@ -1,6 +1,7 @@
 import EngineAPI
 import FoundationEssentials
 import Glibc
+import LinuxKernel
 
 /// The JSON file with dockerd's keys.
 struct ConfigurationFile {
@@ -21,11 +22,11 @@ struct ConfigurationFile {
 
     init(_ path: String, required: Bool) throws {
         let data: Data
-        do {
-            data = try Data(contentsOf: URL(filePath: path))
+        do throws(SystemError) {
+            data = try ConfigurationFile.read(path)
         } catch {
-            if !required && access(path, F_OK) != 0 { return }
-            throw StartError("unable to read the configuration file \(path): \(error)")
+            if !required && error.errno == ENOENT { return }
+            throw StartError("unable to read the configuration file \(path): \(error.reason)")
         }
         // An empty file is an empty configuration, as for dockerd.
         if data.allSatisfy({ [0x20, 0x09, 0x0a, 0x0d].contains($0) }) { return }
@@ -51,6 +52,18 @@ struct ConfigurationFile {
                 default: false
                 }
             if !fits { throw StartError("the value of \(key) in the configuration file \(path) has the wrong type") }
+        }
+    }
+
+    private static func read(_ path: String) throws(SystemError) -> Data {
+        let file = try FileDescriptor(path, O_RDONLY)
+        var data = Data()
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = try checked("read \(path)") { Glibc.read(file.raw, &buffer, buffer.count) }
+            if count == 0 { return data }
+            data += buffer[..<count]
+            if data.count > 16 << 20 { throw SystemError("read \(path)", errno: EFBIG) }
         }
     }
 

@@ -28,6 +28,27 @@ struct ErrorTests {
         #expect((outcome.error + outcome.output).contains("root"))
     }
 
+    @Test("What the daemon can't read or listen on is said in words, with nothing left behind")
+    func daemonPaths() throws {
+        let daemon = try TestDaemon()
+        defer { #expect(daemon.tearDown().isEmpty) }
+        func refusal(_ arguments: [String]) throws -> String {
+            let roots = ["--data-root", daemon.dataRoot, "--exec-root", daemon.execRoot]
+            let outcome = try Command(
+                TestDaemon.programs + "/mycontainerd", roots + arguments, environment: daemon.environment
+            ).finish()
+            #expect(outcome.status == 1)
+            return outcome.error
+        }
+        let missing = daemon.directory + "/missing.json"
+        #expect(try refusal(["--config-file", missing]).contains("\(missing): No such file or directory\n"))
+        #expect(try refusal(["--config-file", "/"]).contains("configuration file /: Is a directory\n"))
+        let name = String(repeating: "s", count: 120)
+        let long = ["--host", "unix://\(daemon.directory)/\(name)", "--pidfile", daemon.directory + "/pid"]
+        #expect(try refusal(long).contains("its name is too long"))
+        #expect(try host("sh", "-c", "ls \(daemon.directory) | grep -c sss || true") == "0")
+    }
+
     @Test("Unknown commands and flags")
     func usage() throws {
         try withDaemon(images: []) { daemon in

@@ -37,15 +37,20 @@ public struct ListeningSocket: Sendable {
     ///
     /// - Parameter group: a group id; nil leaves root's.
     public static func bind(_ path: String, group: gid_t?) throws(Failure) -> ListeningSocket {
-        guard path.hasPrefix("/") else { throw Failure(description: "the socket path \(path) is not absolute") }
-        let slash = path.lastIndex(of: "/")!
+        guard path.hasPrefix(bytes: "/") else { throw Failure(description: "the socket path \(path) is not absolute") }
+        let slash = path.lastIndex(byte: "/")!
         let directory = slash == path.startIndex ? "/" : String(path[..<slash])
-        let name = String(path[path.index(after: slash)...])
+        let name = String(path[path.utf8.index(after: slash)...])
         do {
             try makeDirectories(directory)
             let parent = try FileDescriptor(directory, O_RDONLY | O_DIRECTORY)
             // sun_path holds 107 bytes; through the directory's descriptor any path is short.
             let short = path.utf8.count < 108 ? path : "/proc/self/fd/\(parent.raw)/\(name)"
+            guard short.utf8.count < 108 else {
+                throw Failure(
+                    description: "cannot listen on \(path): its name is too long; with its directory it has to stay "
+                        + "below 108 bytes, or below 90 by itself (unix(7)): choose a shorter one with --host")
+            }
             try removeStale(short, path)
             let socket = try socketDescriptor()
             // The mode of the socket's inode becomes that of the file: no moment at which others can connect. (A umask
@@ -108,7 +113,7 @@ public struct ListeningSocket: Sendable {
     private static func makeDirectories(_ path: String) throws {
         var status = stat()
         if stat(path, &status) == 0 { return }
-        if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+        if let slash = path.lastIndex(byte: "/"), slash != path.startIndex {
             try makeDirectories(String(path[..<slash]))
         }
         try checked("make directory \(path)") { mkdir(path, 0o755) == 0 || errno == EEXIST ? 0 : -1 }
