@@ -9,7 +9,7 @@ enum Compatibility {
         if version < APIVersion(1, 25) {
             // `name=seccomp,profile=builtin` was plain `seccomp`.
             info.securityOptions = info.securityOptions?.map { option in
-                let names = option.split(separator: ",").filter { $0.hasPrefix("name=") }
+                let names = option.split(byte: ",").filter { $0.hasPrefix("name=") }
                 return names.first.map { String($0.dropFirst(5)) } ?? option
             }
         }

@@ -12,7 +12,7 @@ enum Platform {
     /// Refuses a platform that is not the host's: there is nothing here that could run or pull for another.
     static func check(_ text: String?, since: APIVersion, _ version: APIVersion) throws(Failure) {
         guard let text, version >= since else { return }
-        let parts = text.lowercased().split(separator: "/").map(String.init)
+        let parts = text.lowercased().split(byte: "/").map(String.init)
         let wanted = parts.count == 1 && parts[0] == "linux" ? ["linux", architecture] : parts
         let names = ["x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"]
         let machine = wanted.count > 1 ? wanted[1] : wanted.first ?? ""

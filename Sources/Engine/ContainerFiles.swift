@@ -24,7 +24,7 @@ enum ContainerFiles {
             throw .invalid("bad format for add-host: \"\(entry)\"")
         }
         let name = String(entry[..<separator])
-        var address = String(entry[entry.index(after: separator)...])
+        var address = String(entry[entry.utf8.index(after: separator)...])
         if address.hasPrefix("["), address.hasSuffix("]") { address = String(address.dropFirst().dropLast()) }
         guard isAddress(address) || address == "host-gateway", !name.contains(where: { $0.isWhitespace }) else {
             throw .invalid("invalid IP address in add-host: \"\(address)\"")

@@ -128,7 +128,7 @@ private struct PortFilter: Sendable {
     private let transport: String
 
     init(_ text: String) throws(EngineError) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        let parts = text.split(byte: "/", omittingEmptySubsequences: false).map(String.init)
         guard parts.count <= 2, let range = try PortRules.range(parts[0]) else {
             throw .invalid("invalid port specification: \"\(text)\"")
         }

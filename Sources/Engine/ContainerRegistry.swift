@@ -22,7 +22,7 @@ final class ContainerRegistry: Sendable {
     func resolve(_ text: String) throws(EngineError) -> Container {
         let found = state.withLock { state -> Result<Container, EngineError> in
             if let container = state.containers[text] { return .success(container) }
-            let name = text.hasPrefix("/") ? String(text.dropFirst()) : text
+            let name = text.hasPrefix(bytes: "/") ? String(text.dropFirst()) : text
             if let id = state.names[name], let container = state.containers[id] { return .success(container) }
             guard !text.isEmpty, Identifier.isHexadecimal(text) else {
                 return .failure(.notFound("No such container: \(text)"))

@@ -164,7 +164,7 @@ extension Engine {
 extension Engine {
     /// The ids of a container's user where they are numbers; names are only known inside.
     private static func owner(_ user: String) -> (uid: UInt32, gid: UInt32)? {
-        let ids = user.split(separator: ":", omittingEmptySubsequences: false).map { UInt32($0) }
+        let ids = user.split(byte: ":", omittingEmptySubsequences: false).map { UInt32($0) }
         guard (1...2).contains(ids.count), let uid = ids[0], let gid = ids[ids.count - 1] else { return nil }
         return (uid, gid)
     }
@@ -224,7 +224,7 @@ struct ArchivePlace {
             var target = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
             let count = readlinkat(parent.raw, name, &target, Int(PATH_MAX))
             let text = String(decoding: target[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            result.linkTarget = text.hasPrefix("/") ? Paths.clean(text) : Paths.join(Paths.parent(path), text)
+            result.linkTarget = text.hasPrefix(bytes: "/") ? Paths.clean(text) : Paths.join(Paths.parent(path), text)
         }
         return result
     }

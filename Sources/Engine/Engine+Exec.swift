@@ -19,7 +19,7 @@ extension Engine {
             guard let command = request.cmd, !command.isEmpty else {
                 throw EngineError.invalid("No exec command specified")
             }
-            for entry in request.env ?? [] where entry.isEmpty || entry.hasPrefix("=") {
+            for entry in request.env ?? [] where entry.isEmpty || entry.hasPrefix(bytes: "=") {
                 throw EngineError.invalid("invalid environment variable: \(entry)")
             }
             for text in command + (request.env ?? []) + [request.workingDir, request.user] where text.utf8.contains(0) {

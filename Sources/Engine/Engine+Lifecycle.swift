@@ -208,7 +208,7 @@ extension Engine {
                 }
                 let newName: String
                 do throws(EngineError) {
-                    newName = try Names.normalized(name.hasPrefix("/") ? name : "/" + name)
+                    newName = try Names.normalized(name.hasPrefix(bytes: "/") ? name : "/" + name)
                 } catch {
                     throw EngineError(error.kind, "Error when allocating new name: \(error.message)")
                 }

@@ -12,7 +12,7 @@ extension Engine {
         var requests = try ownRequests(host)
         try inherited(host, &requests)
         for destination in (config.volumes ?? [:]).keys.sorted() {
-            guard destination.hasPrefix("/") else {
+            guard destination.hasPrefix(bytes: "/") else {
                 throw EngineError.invalid(
                     "invalid volume specification: '\(destination)': mount path must be absolute")
             }
@@ -48,7 +48,7 @@ extension Engine {
     /// `--volumes-from`: what other containers have, where this one has nothing of its own.
     private func inherited(_ host: HostConfig, _ requests: inout [MountRequest]) throws(EngineError) {
         for specification in host.volumesFrom ?? [] {
-            let parts = specification.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+            let parts = specification.split(byte: ":", omittingEmptySubsequences: false).map(String.init)
             guard (1...2).contains(parts.count), !parts[0].isEmpty else {
                 throw .invalid("invalid volumes-from specification: '\(specification)'")
             }
@@ -226,7 +226,7 @@ extension MountRequest {
             throw .invalid("invalid mount config for type \"\(mount.type)\": mount type unknown")
         }
         guard !mount.target.isEmpty else { throw refused("field Target must not be empty") }
-        guard mount.target.hasPrefix("/") else {
+        guard mount.target.hasPrefix(bytes: "/") else {
             throw refused("invalid mount path: '\(mount.target)' mount path must be absolute")
         }
         let target = Paths.clean(mount.target)
@@ -236,7 +236,7 @@ extension MountRequest {
         switch kind {
         case .bind:
             guard !mount.source.isEmpty else { throw refused("field Source must not be empty") }
-            guard mount.source.hasPrefix("/") else {
+            guard mount.source.hasPrefix(bytes: "/") else {
                 throw refused("invalid mount path: '\(mount.source)' mount path must be absolute")
             }
             guard mount.volumeOptions == nil, mount.tmpfsOptions == nil else {
@@ -263,7 +263,7 @@ extension MountRequest {
             if !options.subpath.isEmpty {
                 guard !mount.source.isEmpty else { throw refused("must not set Subpath when using anonymous volumes") }
                 let clean = Paths.clean(options.subpath)
-                guard !options.subpath.hasPrefix("/"), clean != "..", !clean.hasPrefix("../") else {
+                guard !options.subpath.hasPrefix(bytes: "/"), clean != "..", !clean.hasPrefix("../") else {
                     throw refused("subpath must be a relative path within the volume")
                 }
                 subpath = clean

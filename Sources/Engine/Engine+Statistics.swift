@@ -118,9 +118,9 @@ enum StatisticsConversion {
         guard let text = try? Files.text("/proc/\(pid)/net/dev") else { return nil }
         var result: [String: ContainerStats.Network] = [:]
         for line in text.split(separator: "\n").dropFirst(2) {
-            guard let colon = line.firstIndex(of: ":") else { continue }
+            guard let colon = line.firstIndex(byte: ":") else { continue }
             let name = line[..<colon].filter { $0 != " " }
-            let numbers = line[line.index(after: colon)...].split(separator: " ").compactMap { UInt64($0) }
+            let numbers = line[line.utf8.index(after: colon)...].split(separator: " ").compactMap { UInt64($0) }
             guard name != "lo", numbers.count >= 12 else { continue }
             var network = ContainerStats.Network()
             network.rxBytes = numbers[0]

@@ -154,7 +154,7 @@ struct EventFilter: Sendable {
             let found = wanted.contains { value in
                 names.contains { name in
                     name == value || (kind == "container" && name == event.actor.id && name.hasPrefix(value))
-                        || (kind == "image" && name.split(separator: ":").first.map(String.init) == value)
+                        || (kind == "image" && name.split(byte: ":").first.map(String.init) == value)
                 }
             }
             if !found { return false }

@@ -129,7 +129,7 @@ private struct UserNames {
         var names: [UInt32: String] = [:]
         let text = (try? Files.text("/etc/passwd")) ?? ""
         for line in text.split(separator: "\n") {
-            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            let fields = line.split(byte: ":", omittingEmptySubsequences: false)
             if fields.count > 2, let uid = UInt32(fields[2]), names[uid] == nil { names[uid] = String(fields[0]) }
         }
         self.names = names

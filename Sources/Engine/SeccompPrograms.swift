@@ -60,7 +60,7 @@ struct SeccompPrograms: Sendable {
     private static func agent(of policy: RuntimeSpec.Seccomp) throws(SeccompError) -> (path: String, metadata: String?)?
     {
         guard policy.syscalls?.contains(where: { $0.action == "SCMP_ACT_NOTIFY" }) ?? false else { return nil }
-        guard let path = policy.listenerPath, path.hasPrefix("/") else {
+        guard let path = policy.listenerPath, path.hasPrefix(bytes: "/") else {
             throw SeccompError(
                 "the profile has SCMP_ACT_NOTIFY but no listenerPath, the absolute path of its agent's socket")
         }

@@ -33,7 +33,7 @@ struct VolumeSource: Sendable, Equatable {
         var flags: UInt = 0
         var propagation: UInt = 0
         var data: [Substring] = []
-        for option in (options["o"] ?? "").split(separator: ",") {
+        for option in (options["o"] ?? "").split(byte: ",") {
             if let (isClear, bits) = VolumeSource.flags[String(option)] {
                 flags = isClear ? flags & ~bits : flags | bits
             } else if let bits = VolumeSource.propagations[String(option)] {

@@ -65,8 +65,8 @@ public struct Filters: WireValue {
     /// True when every `name` or `name=value` filter under `key` holds for `labels`.
     public func matchesLabels(_ key: String = "label", _ labels: [String: String]) -> Bool {
         self[key].allSatisfy { wanted in
-            guard let equals = wanted.firstIndex(of: "=") else { return labels[wanted] != nil }
-            return labels[String(wanted[..<equals])] == String(wanted[wanted.index(after: equals)...])
+            guard let equals = wanted.firstIndex(byte: "=") else { return labels[wanted] != nil }
+            return labels[String(wanted[..<equals])] == String(wanted[wanted.utf8.index(after: equals)...])
         }
     }
 

@@ -18,8 +18,8 @@ public struct ContainerCgroup: Sendable {
             throw CgroupError(
                 "no cgroup v2 hierarchy is mounted: mount one, for example at /sys/fs/cgroup/unified", errno: ENOENT)
         }
-        let parts = path.split(separator: "/")
-        guard path.hasPrefix("/"), !parts.isEmpty, !parts.contains(where: { $0 == ".." || $0 == "." }) else {
+        let parts = path.split(byte: "/")
+        guard path.hasPrefix(bytes: "/"), !parts.isEmpty, !parts.contains(where: { $0 == ".." || $0 == "." }) else {
             throw CgroupError("cgroup path \"\(path)\" is not an absolute path below the hierarchy", errno: EINVAL)
         }
         self.layout = layout
@@ -165,7 +165,7 @@ extension ContainerCgroup {
         if mkdir(full, 0o755) == 0 || errno == EEXIST { return }
         guard errno == ENOENT else { throw failure("make \(full)", errno) }
         var partial = mountPoint
-        for part in path.split(separator: "/") {
+        for part in path.split(byte: "/") {
             partial += "/" + part
             guard mkdir(partial, 0o755) == 0 || errno == EEXIST else { throw failure("make \(partial)", errno) }
         }
@@ -179,14 +179,14 @@ extension ContainerCgroup {
             try remove(timeout: 1)
             result = mkdir(unifiedDirectory, 0o755) == 0 ? 0 : errno
         }
-        if result == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex {
+        if result == ENOENT, let slash = path.lastIndex(byte: "/"), slash != path.startIndex {
             try Self.makeDirectories(unified, String(path[..<slash]))
             result = mkdir(unifiedDirectory, 0o755) == 0 ? 0 : errno
         }
         guard result == 0 else { throw Self.failure("make the group \(unifiedDirectory)", result) }
         let wanted = Self.enabled(layout)
         guard !wanted.isEmpty, !Self.has(wanted, unifiedDirectory + "/cgroup.controllers") else { return }
-        guard let slash = path.lastIndex(of: "/") else { return }
+        guard let slash = path.lastIndex(byte: "/") else { return }
         Self.enable(wanted, unified, String(path[..<slash]))
     }
 
@@ -205,7 +205,7 @@ extension ContainerCgroup {
     /// then says so by name.
     static func enable(_ wanted: [CgroupController], _ mountPoint: String, _ path: String) {
         var directory = mountPoint
-        for part in [""] + path.split(separator: "/").map({ String($0) }) {
+        for part in [""] + path.split(byte: "/").map({ String($0) }) {
             if !part.isEmpty { directory += "/" + part }
             let file = directory + "/cgroup.subtree_control"
             let present = (CgroupFile.read(file) ?? "").split(whereSeparator: \.isWhitespace)
@@ -314,7 +314,7 @@ extension ContainerCgroup {
     /// v1 cpusets start empty, and an empty one takes no process (cgroup-v1/cpusets.rst).
     private func inheritCpuset(_ mountPoint: String) {
         var directory = mountPoint
-        for part in path.split(separator: "/") {
+        for part in path.split(byte: "/") {
             let parent = directory
             directory += "/" + part
             for file in ["/cpuset.cpus", "/cpuset.mems"]

@@ -88,7 +88,7 @@ public struct CgroupParent: Sendable, Equatable {
     /// The delegated group right above the process's own (`own`, below the mount point `unified`), nil where there is
     /// none.
     static func delegatedSubtree(_ unified: String, _ own: String) -> String? {
-        guard let slash = own.lastIndex(of: "/"), slash != own.startIndex, !isDelegated(unified + own) else {
+        guard let slash = own.lastIndex(byte: "/"), slash != own.startIndex, !isDelegated(unified + own) else {
             return nil
         }
         let above = String(own[..<slash])

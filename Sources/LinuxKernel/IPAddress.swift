@@ -101,7 +101,7 @@ public struct IPNetwork: Hashable, Comparable, Sendable, CustomStringConvertible
 
     /// `172.17.0.0/16`; nil for anything else, an address without a prefix included.
     public init?(_ text: String) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        let parts = text.split(byte: "/", omittingEmptySubsequences: false)
         guard parts.count == 2, let address = IPAddress(String(parts[0])),
             (1...3).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
             let length = Int(parts[1])

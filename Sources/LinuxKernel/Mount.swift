@@ -139,8 +139,8 @@ public struct FilesystemContext: ~Copyable {
 
     /// One option in mount(8)'s form: `key=value` or `flag`.
     public func set(option: Substring) throws(SystemError) {
-        if let equals = option.firstIndex(of: "=") {
-            try set(String(option[..<equals]), String(option[option.index(after: equals)...]))
+        if let equals = option.firstIndex(byte: "=") {
+            try set(String(option[..<equals]), String(option[option.utf8.index(after: equals)...]))
         } else {
             try set(String(option))
         }

@@ -10,7 +10,7 @@ public struct SecurityContext: Sendable, Equatable, CustomStringConvertible {
 
     /// nil for what is no context. Whether a policy knows it is the kernel's to say (``SELinuxKernel/accepts(_:)``).
     public init?(_ text: some StringProtocol) {
-        let parts = String(text).split(separator: ":", maxSplits: 3, omittingEmptySubsequences: false).map(String.init)
+        let parts = String(text).split(byte: ":", maxSplits: 3, omittingEmptySubsequences: false).map(String.init)
         guard parts.count >= 3, !parts.contains(""), text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
             return nil
         }

@@ -7,13 +7,13 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
 
     /// Reads `sha256:<hex>`.
     public init(parsing text: some StringProtocol) throws(InvalidDigest) {
-        guard let colon = text.firstIndex(of: ":") else {
+        guard let colon = text.firstIndex(byte: ":") else {
             throw InvalidDigest(text: String(text), reason: "it must look like sha256:<64 hex digits>")
         }
         guard text[..<colon] == "sha256" else {
             throw InvalidDigest(text: String(text), reason: "only the sha256 algorithm is supported")
         }
-        let digits = text[text.index(after: colon)...]
+        let digits = text[text.utf8.index(after: colon)...]
         guard Digest.isHex(digits) else {
             throw InvalidDigest(text: String(text), reason: "sha256: is followed by exactly 64 lower-case hex digits")
         }

@@ -45,16 +45,16 @@ public struct ImageReference: Hashable, Sendable {
         var digest: Digest?
         if let at = rest.firstIndex(of: "@") {
             do {
-                digest = try Digest(parsing: rest[rest.index(after: at)...])
+                digest = try Digest(parsing: rest[rest.utf8.index(after: at)...])
             } catch {
                 throw InvalidReference(text: text, reason: error.description)
             }
             rest = rest[..<at]
         }
         var tag: String?
-        let afterSlash = rest.lastIndex(of: "/").map { rest.index(after: $0) } ?? rest.startIndex
-        if let colon = rest[afterSlash...].lastIndex(of: ":") {
-            tag = String(rest[rest.index(after: colon)...])
+        let afterSlash = rest.lastIndex(byte: "/").map { rest.utf8.index(after: $0) } ?? rest.startIndex
+        if let colon = rest[afterSlash...].lastIndex(byte: ":") {
+            tag = String(rest[rest.utf8.index(after: colon)...])
             rest = rest[..<colon]
         }
         let (domain, path) = ImageReference.splitDomain(rest)
@@ -97,7 +97,7 @@ public struct ImageReference: Hashable, Sendable {
             if !rest.contains("/") { return String(rest) }
         }
         // Without its registry it would be read as a name in another one.
-        if let slash = path.firstIndex(of: "/"), ImageReference.looksLikeDomain(path[..<slash]) { return name }
+        if let slash = path.firstIndex(byte: "/"), ImageReference.looksLikeDomain(path[..<slash]) { return name }
         return path
     }
 
@@ -129,11 +129,11 @@ extension ImageReference {
     private static func splitDomain(_ name: Substring) -> (domain: String, path: String) {
         var domain = defaultDomain
         var path = String(name)
-        if let slash = name.firstIndex(of: "/") {
+        if let slash = name.firstIndex(byte: "/") {
             let first = name[..<slash]
             if looksLikeDomain(first) {
                 domain = String(first)
-                path = String(name[name.index(after: slash)...])
+                path = String(name[name.utf8.index(after: slash)...])
             }
         }
         if domain == "index.docker.io" { domain = defaultDomain }
@@ -153,8 +153,8 @@ extension ImageReference {
             return !address.isEmpty && address.utf8.allSatisfy { isHexDigit($0) || $0 == UInt8(ascii: ":") }
                 && (rest.isEmpty || (rest.hasPrefix(":") && isPort(rest.dropFirst())))
         }
-        if let colon = host.lastIndex(of: ":") {
-            guard isPort(host[host.index(after: colon)...]) else { return false }
+        if let colon = host.lastIndex(byte: ":") {
+            guard isPort(host[host.utf8.index(after: colon)...]) else { return false }
             host = host[..<colon]
         }
         return host.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
@@ -173,7 +173,7 @@ extension ImageReference {
         guard path.utf8.count <= maximumNameLength else {
             throw InvalidReference(text: text, reason: "a repository name has at most \(maximumNameLength) characters")
         }
-        for component in path.split(separator: "/", omittingEmptySubsequences: false) where !isComponent(component) {
+        for component in path.split(byte: "/", omittingEmptySubsequences: false) where !isComponent(component) {
             if component.contains(where: \.isUppercase) {
                 let name = path.prefix { $0 != ":" }
                 throw InvalidReference(

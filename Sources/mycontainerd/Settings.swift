@@ -65,10 +65,10 @@ struct Settings: Sendable {
         }
         logOptions = file.map("log-opts") ?? [:]
         for option in options.logOpt {
-            guard let equals = option.firstIndex(of: "="), equals != option.startIndex else {
+            guard let equals = option.firstIndex(byte: "="), equals != option.startIndex else {
                 throw StartError("invalid --log-opt \"\(option)\": it must be key=value")
             }
-            logOptions[String(option[..<equals])] = String(option[option.index(after: equals)...])
+            logOptions[String(option[..<equals])] = String(option[option.utf8.index(after: equals)...])
         }
         let size = options.defaultShmSize ?? file.text("default-shm-size") ?? "64M"
         guard let bytes = parseSize(size), bytes > 0 else {
@@ -120,7 +120,7 @@ struct Settings: Sendable {
         var own = [CChar](repeating: 0, count: Int(PATH_MAX))
         if readlink("/proc/self/exe", &own, own.count - 1) > 0 {
             let path = String(decoding: own.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            places.insert(String(path.prefix(upTo: path.lastIndex(of: "/") ?? path.endIndex)), at: 0)
+            places.insert(String(path.prefix(upTo: path.lastIndex(byte: "/") ?? path.endIndex)), at: 0)
         }
         for place in places where access("\(place)/\(name)", X_OK) == 0 { return "\(place)/\(name)" }
         throw StartError(
@@ -131,7 +131,7 @@ struct Settings: Sendable {
 
 /// The path seen from the root.
 private func absolute(_ path: String) -> String {
-    if path.hasPrefix("/") { return path }
+    if path.hasPrefix(bytes: "/") { return path }
     guard let directory = getcwd(nil, 0) else { return "/" + path }
     defer { free(directory) }
     return String(cString: directory) + "/" + path

@@ -200,4 +200,21 @@ struct RunTests {
             #expect(all.status == 3)
         }
     }
+
+    /// A combining character joins the one before it into one `Character`, which then is no separator any more.
+    @Test("A combining character behind a slash, a colon or an equals sign belongs to what follows")
+    func combiningCharacters() throws {
+        try withDaemon { daemon in
+            let text = "\u{301}x"
+            let values = ["-e", "A=" + text, "-v", "\(daemon.directory):/\(text)", "--label", "a=" + text]
+            let command = ["sh", "-c", "echo $A; echo in >/\(text)/\(text)"]
+            #expect(try daemon.must(arguments: ["run", "--name", "box"] + values + ["busybox"] + command) == text)
+            #expect(try readFile("\(daemon.directory)/\(text)") == "in\n")
+            #expect(try daemon.must("inspect", "-f", "{{.Config.Labels.a}}", "box") == text)
+            let script = "mkdir -p /d/\(text) && echo deep >/d/\(text)/\(text)"
+            try daemon.must("run", "--name", "other", "-w", "/" + text, "busybox", "sh", "-c", script)
+            try daemon.must("cp", "other:/d/\(text)/\(text)", daemon.directory + "/copy")
+            #expect(try readFile(daemon.directory + "/copy") == "deep\n")
+        }
+    }
 }

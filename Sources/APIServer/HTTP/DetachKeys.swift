@@ -6,7 +6,7 @@ enum DetachKeys {
     static func parse(_ text: String?) throws(Failure) -> [UInt8] {
         guard let text, !text.isEmpty else { return standard }
         var keys: [UInt8] = []
-        for key in text.split(separator: ",", omittingEmptySubsequences: false) {
+        for key in text.split(byte: ",", omittingEmptySubsequences: false) {
             guard let byte = parse(key) else {
                 throw .badRequest("Invalid detach keys (\(text)) provided: Unknown character: '\(key)'")
             }

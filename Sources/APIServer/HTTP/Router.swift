@@ -88,7 +88,7 @@ public struct Router: Sendable {
 
     /// Takes `/v1.51` off a path.
     private static func version(_ path: String) throws(Failure) -> (APIVersion, String) {
-        guard path.hasPrefix("/v") else { return (.newest, path) }
+        guard path.hasPrefix(bytes: "/v") else { return (.newest, path) }
         let text = path.dropFirst(2).prefix { $0 == "." || ("0"..."9").contains($0) }
         let rest = path.dropFirst(2 + text.count)
         guard !text.isEmpty, rest.first == "/" else { return (.newest, path) }

@@ -42,7 +42,7 @@ struct ParsedArguments: Sendable {
         throws(UsageError)
     {
         let body = word.dropFirst(2)
-        let parts = body.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        let parts = body.split(byte: "=", maxSplits: 1, omittingEmptySubsequences: false)
         let name = String(parts[0])
         if name.isEmpty || name.hasPrefix("-") { throw UsageError("bad flag syntax: \(word)") }
         guard let option = options.first(where: { $0.name == name || $0.hiddenSpellings.contains(name) }) else {

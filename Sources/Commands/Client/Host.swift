@@ -8,7 +8,7 @@ struct Host: Sendable, Equatable {
     /// Reads what `-H` or `MYCONTAINER_HOST` says: `unix:///path` or a path alone.
     init(_ text: String) throws(CommandFailure) {
         let path = text.hasPrefix("unix://") ? String(text.dropFirst(7)) : text
-        guard path.hasPrefix("/") else {
+        guard path.hasPrefix(bytes: "/") else {
             throw CommandFailure(
                 "cannot use the host \(quoted(text)): mycontainer talks to a unix socket, "
                     + "so give it as unix:///path/to/socket")

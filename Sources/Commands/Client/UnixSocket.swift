@@ -25,7 +25,7 @@ struct UnixSocket: ~Copyable {
         var directory: Int32 = -1
         defer { if directory >= 0 { close(directory) } }
         var path = host.path
-        if path.utf8.count > 107, let slash = path.lastIndex(of: "/") {
+        if path.utf8.count > 107, let slash = path.lastIndex(byte: "/") {
             directory = open(String(path[..<slash]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             if directory < 0 { throw UnixSocket.failure(host, errno) }
             path = "/proc/self/fd/\(directory)\(path[slash...])"

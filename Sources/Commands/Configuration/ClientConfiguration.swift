@@ -119,7 +119,7 @@ struct ClientConfiguration: Sendable {
 /// Makes a directory and those above it.
 func makeDirectory(_ path: String, mode: mode_t) throws(CommandFailure) {
     if mkdir(path, mode) == 0 || errno == EEXIST { return }
-    guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
+    guard errno == ENOENT, let slash = path.lastIndex(byte: "/"), slash > path.startIndex else {
         throw CommandFailure("mkdir \(path): \(goReason(errno))")
     }
     try makeDirectory(String(path[..<slash]), mode: mode)

@@ -185,7 +185,7 @@ struct ContextStore: Sendable {
                 var content: [UInt8] = []
                 while let piece = try reader.content() { content += piece }
                 let name = String(decoding: header.name, as: UTF8.self)
-                let parts = name.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+                let parts = name.split(byte: "/", omittingEmptySubsequences: false).map(String.init)
                 if parts == ["meta.json"] {
                     metadata = Metadata(document: try OrderedJSON(parsing: content))
                 } else if parts.count == 3, parts[0] == "tls", !parts.contains(where: { ["", ".", ".."].contains($0) })

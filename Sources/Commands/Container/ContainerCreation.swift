@@ -94,7 +94,7 @@ struct ContainerCreation {
         let answer = try engine.upload(.PUT, "/containers/\(id)/archive", ["path": "/"]) { send in
             // The folders above it.
             var path = ""
-            for part in Self.sharedConfiguration.split(separator: "/") {
+            for part in Self.sharedConfiguration.split(byte: "/") {
                 path += part + "/"
                 try send(TarHeader(name: path, kind: .directory, mode: 0o755).blocks)
             }

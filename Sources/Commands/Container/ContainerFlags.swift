@@ -162,6 +162,6 @@ struct DeviceArgument: Sendable {
     /// Whether this is a name of the Container Device Interface rather than a path.
     var isCDIName: Bool {
         let (kind, name) = cut(word, "=")
-        return name?.isEmpty == false && !kind.hasPrefix("/") && cut(kind, "/").1?.isEmpty == false
+        return name?.isEmpty == false && !kind.hasPrefix(bytes: "/") && cut(kind, "/").1?.isEmpty == false
     }
 }

@@ -21,7 +21,7 @@ enum ContainerRows {
         let mounts = container["Mounts"].elements
         let command = container["Command"].string ?? ""
         let names = container["Names"].elements.compactMap(\.string).map {
-            $0.hasPrefix("/") ? String($0.dropFirst()) : $0
+            $0.hasPrefix(bytes: "/") ? String($0.dropFirst()) : $0
         }
         let mountNames = mounts.map { mount in
             let name = mount["Name"].string ?? ""

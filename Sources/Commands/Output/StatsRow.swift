@@ -19,7 +19,7 @@ struct StatsRow {
     /// - Parameter sample: what the daemon says, null before it has said anything.
     static func row(_ sample: OrderedJSON, asked: String, truncates: Bool) -> ListRow {
         let id = sample["id"].string ?? asked
-        let name = sample["name"].string.map { $0.hasPrefix("/") ? String($0.dropFirst()) : $0 } ?? "--"
+        let name = sample["name"].string.map { $0.hasPrefix(bytes: "/") ? String($0.dropFirst()) : $0 } ?? "--"
         var fields = [
             "Container": asked, "ID": truncates ? shortID(id) : id, "Name": name.isEmpty ? "--" : name,
             "CPUPerc": "--", "MemUsage": "-- / --", "MemPerc": "--", "NetIO": "--", "BlockIO": "--", "PIDs": "--",

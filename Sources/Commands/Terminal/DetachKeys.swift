@@ -7,7 +7,7 @@ struct DetachKeys: Sendable, Equatable {
     /// Reads `--detach-keys`: single characters and `ctrl-<key>`, separated by commas; empty for the default.
     init(_ text: String) throws(InvalidValue) {
         var sequence: [UInt8] = text.isEmpty ? [16, 17] : []
-        for key in text.isEmpty ? [] : text.split(separator: ",", omittingEmptySubsequences: false) {
+        for key in text.isEmpty ? [] : text.split(byte: ",", omittingEmptySubsequences: false) {
             if key.utf8.count == 1, let byte = key.utf8.first {
                 sequence.append(byte)
             } else if key.hasPrefix("ctrl-"), key.utf8.count == 6, let byte = key.utf8.last,

@@ -95,7 +95,7 @@ func parseExtraHost(_ word: String) throws(InvalidValue) -> String {
 /// `--link name[:alias]`.
 func parseLink(_ word: String) throws(InvalidValue) -> String {
     if word.isEmpty { throw InvalidValue("empty string specified for links") }
-    if word.split(separator: ":", omittingEmptySubsequences: false).count > 2 {
+    if word.split(byte: ":", omittingEmptySubsequences: false).count > 2 {
         throw InvalidValue("bad format for links: \(word)")
     }
     return word

@@ -9,7 +9,7 @@ func parseUlimit(_ word: String) throws(InvalidValue) -> Ulimit {
     let (name, value) = cut(word, "=")
     guard let value else { throw InvalidValue("invalid ulimit argument: \(word)") }
     guard names.contains(name) else { throw InvalidValue("invalid ulimit type: \(name)") }
-    let parts = value.split(separator: ":", omittingEmptySubsequences: false)
+    let parts = value.split(byte: ":", omittingEmptySubsequences: false)
     if parts.count > 2 {
         throw InvalidValue(
             "too many limit value arguments - \(value), can only have up to two, `soft[:hard]`")
@@ -60,7 +60,7 @@ func parseDeviceWeight(_ word: String) throws(InvalidValue) -> WeightDevice {
 private func devicePath(_ word: String) throws(InvalidValue) -> (String, String) {
     let (path, value) = cut(word, ":")
     guard let value, !path.isEmpty else { throw InvalidValue("bad format: \(word)") }
-    guard path.hasPrefix("/dev/") else { throw InvalidValue("bad format for device path: \(word)") }
+    guard path.hasPrefix(bytes: "/dev/") else { throw InvalidValue("bad format for device path: \(word)") }
     return (path, value)
 }
 
@@ -69,7 +69,7 @@ func parseDevice(_ word: String) throws(InvalidValue) -> DeviceMapping {
     func isMode(_ text: Substring) -> Bool {
         !text.isEmpty && Set(text).count == text.count && text.allSatisfy { "rwm".contains($0) }
     }
-    let parts = word.split(separator: ":", omittingEmptySubsequences: false)
+    let parts = word.split(byte: ":", omittingEmptySubsequences: false)
     if parts.count > 3 || parts[0].isEmpty { throw InvalidValue("bad format for path: \(word)") }
     var inside = parts[0]
     var mode = "rwm"
@@ -80,7 +80,7 @@ func parseDevice(_ word: String) throws(InvalidValue) -> DeviceMapping {
     } else if parts.count == 2 {
         if isMode(parts[1]) { mode = String(parts[1]) } else { inside = parts[1] }
     }
-    guard inside.hasPrefix("/") else { throw InvalidValue("\(inside) is not an absolute path") }
+    guard inside.hasPrefix(bytes: "/") else { throw InvalidValue("\(inside) is not an absolute path") }
     // Only what is named in the container is tidied, as docker does it.
     let isSame = parts.count == 1 || (parts.count == 2 && isMode(parts[1]))
     let target = parts.count == 3 ? String(inside) : cleanPath(String(inside))
@@ -110,8 +110,8 @@ func parseGPUs(_ word: String) throws(InvalidValue) -> DeviceRequest {
         let (key, value) = cut(field, "=")
         switch (key, value) {
         case ("driver", let name?): request.driver = name
-        case ("device", let ids?): request.deviceIDs = ids.split(separator: ",").map(String.init)
-        case ("capabilities", let names?): capabilities = names.split(separator: ",").map(String.init) + ["gpu"]
+        case ("device", let ids?): request.deviceIDs = ids.split(byte: ",").map(String.init)
+        case ("capabilities", let names?): capabilities = names.split(byte: ",").map(String.init) + ["gpu"]
         case ("options", let options?): request.options = dictionary(try csvFields(options))
         case ("count", let count?), (let count, nil):
             guard let number = count == "all" ? -1 : Int(count) else {

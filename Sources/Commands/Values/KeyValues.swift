@@ -2,9 +2,9 @@ import EngineAPI
 import Glibc
 
 /// Splits at the first `separator`; the second half is nil where there is none.
-func cut(_ text: some StringProtocol, _ separator: Character) -> (String, String?) {
-    guard let index = text.firstIndex(of: separator) else { return (String(text), nil) }
-    return (String(text[..<index]), String(text[text.index(after: index)...]))
+func cut(_ text: some StringProtocol, _ separator: Unicode.Scalar) -> (String, String?) {
+    guard let index = text.firstIndex(byte: separator) else { return (String(text), nil) }
+    return (String(text[..<index]), String(text[text.utf8.index(after: index)...]))
 }
 
 /// `--env`: a name alone takes the value of the user's own environment, and stays alone where there is none.

@@ -153,7 +153,7 @@ enum VolumeArgument: Equatable {
     case bind(String)
 
     init(_ word: String) throws(InvalidValue) {
-        let parts = word.split(separator: ":", omittingEmptySubsequences: false)
+        let parts = word.split(byte: ":", omittingEmptySubsequences: false)
         if word.isEmpty { throw InvalidValue("invalid empty volume spec") }
         if word.utf8.count > 2 && parts.contains("") {
             throw InvalidValue("invalid spec: \(word): empty section between colons")
@@ -173,7 +173,7 @@ enum VolumeArgument: Equatable {
 /// disk.
 func absolutePath(_ path: String) -> String {
     var path = path
-    if !path.hasPrefix("/") {
+    if !path.hasPrefix(bytes: "/") {
         guard let directory = getcwd(nil, 0) else { return path }
         defer { free(directory) }
         path = String(cString: directory) + "/" + path
@@ -184,8 +184,8 @@ func absolutePath(_ path: String) -> String {
 /// The shortest spelling of a path, as Go's `path.Clean`.
 func cleanPath(_ path: String) -> String {
     var parts: [Substring] = []
-    let isAbsolute = path.hasPrefix("/")
-    for part in path.split(separator: "/") where part != "." {
+    let isAbsolute = path.hasPrefix(bytes: "/")
+    for part in path.split(byte: "/") where part != "." {
         if part == "..", let last = parts.last, last != ".." {
             parts.removeLast()
         } else if part != ".." || !isAbsolute {

@@ -11,7 +11,7 @@ func parsePublish(_ word: String) throws(InvalidValue) -> [PortMapping] {
     var word = word
     if word.contains("=") {
         var fields = ["protocol": "tcp"]
-        for field in word.split(separator: ",", omittingEmptySubsequences: false) {
+        for field in word.split(byte: ",", omittingEmptySubsequences: false) {
             let (name, value) = cut(field, "=")
             guard let value, !name.isEmpty else {
                 throw InvalidValue("invalid publish opts format (should be name=value but got '\(field)')")
@@ -20,7 +20,7 @@ func parsePublish(_ word: String) throws(InvalidValue) -> [PortMapping] {
         }
         word = "\(fields["published"] ?? ""):\(fields["target"] ?? "")/\(fields["protocol"] ?? "")"
     }
-    let parts = word.split(separator: ":", omittingEmptySubsequences: false)
+    let parts = word.split(byte: ":", omittingEmptySubsequences: false)
     let (container, named) = cut(parts[parts.count - 1], "/")
     let host = parts.count > 1 ? String(parts[parts.count - 2]) : ""
     var address = parts.count > 2 ? parts.dropLast(2).joined(separator: ":") : ""

@@ -29,7 +29,7 @@ func parseBytes(_ word: String) throws(InvalidValue) -> Int64 {
 /// Reads a number of CPUs such as `0.5` or `1/2` in billionths of a CPU, exactly.
 func parseNanoCPUs(_ word: String) throws(InvalidValue) -> Int64 {
     func refusal() -> InvalidValue { InvalidValue("failed to parse \(word) as a rational number") }
-    let parts = word.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+    let parts = word.split(byte: "/", maxSplits: 1, omittingEmptySubsequences: false)
     if parts.count == 2 {
         guard let above = Int64(parts[0]), let below = Int64(parts[1]), below > 0 else { throw refusal() }
         let (product, overflow) = above.multipliedReportingOverflow(by: 1_000_000_000)

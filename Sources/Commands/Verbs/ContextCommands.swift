@@ -6,7 +6,7 @@ enum ContextCommands {
     private static let endpoint = Flag<[String: String]?>(
         "docker", type: "stringToString", "set the docker endpoint", initial: nil
     ) { value, word throws(InvalidValue) in
-        for part in word.split(separator: ",") {
+        for part in word.split(byte: ",") {
             let (name, content) = cut(part, "=")
             guard let content else { throw InvalidValue("\(part) must be formatted as key=value") }
             value = (value ?? [:]).merging([name: content]) { $1 }

@@ -35,7 +35,9 @@ enum CopyCommand {
     /// `CONTAINER:PATH`, or a path of the host: an absolute one, or one that starts with a dot.
     static func place(_ word: String) -> (container: String?, path: String) {
         let (container, path) = cut(word, ":")
-        guard let path, !word.hasPrefix("/"), !word.hasPrefix("."), !container.isEmpty else { return (nil, word) }
+        guard let path, !word.hasPrefix(bytes: "/"), !word.hasPrefix("."), !container.isEmpty else {
+            return (nil, word)
+        }
         return (container, path)
     }
 
@@ -172,14 +174,14 @@ enum CopyCommand {
     // MARK: Paths
 
     /// A path in a container starts at its root.
-    private static func inContainer(_ path: String) -> String { path.hasPrefix("/") ? path : "/" + path }
+    private static func inContainer(_ path: String) -> String { path.hasPrefix(bytes: "/") ? path : "/" + path }
 
     private static func lastPart(_ path: String) -> String {
-        String(path.split(separator: "/").last ?? "/")
+        String(path.split(byte: "/").last ?? "/")
     }
 
     private static func parent(_ path: String) -> String {
-        let parts = path.split(separator: "/").dropLast()
+        let parts = path.split(byte: "/").dropLast()
         return "/" + parts.joined(separator: "/")
     }
 
@@ -213,8 +215,8 @@ private struct PathStatus {
 
     /// Where the link at `path` leads to, in the container.
     func target(of path: String) -> String {
-        if linkTarget.hasPrefix("/") { return linkTarget }
-        let parts = path.split(separator: "/").dropLast()
+        if linkTarget.hasPrefix(bytes: "/") { return linkTarget }
+        let parts = path.split(byte: "/").dropLast()
         return cleanPath("/" + parts.joined(separator: "/") + "/" + linkTarget)
     }
 }

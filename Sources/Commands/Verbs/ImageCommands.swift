@@ -157,13 +157,13 @@ enum HistoryCommand {
     /// Comma-separated platforms, each as the API takes it.
     static func platformDocuments(_ words: [String]) throws(CommandFailure) -> [String] {
         var documents: [String] = []
-        for word in words.flatMap({ $0.split(separator: ",") }) { documents.append(try platformDocument(String(word))) }
+        for word in words.flatMap({ $0.split(byte: ",") }) { documents.append(try platformDocument(String(word))) }
         return documents
     }
 
     /// `linux/arm64/v8` as the API takes it.
     static func platformDocument(_ text: String) throws(CommandFailure) -> String {
-        let parts = text.split(separator: "/").map(String.init)
+        let parts = text.split(byte: "/").map(String.init)
         guard (2...3).contains(parts.count) else {
             throw CommandFailure("invalid platform \(quoted(text)): write it as os/architecture[/variant]")
         }

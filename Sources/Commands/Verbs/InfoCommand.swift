@@ -58,7 +58,7 @@ enum InfoCommand {
         if !security.isEmpty { text += " Security Options:\n" }
         for option in security {
             // `name=seccomp,profile=builtin`: the name, and below it what is said about it.
-            for field in option.split(separator: ",") {
+            for field in option.split(byte: ",") {
                 let (key, value) = cut(field, "=")
                 if key == "name" {
                     text += "  \(value ?? "")\n"

@@ -118,7 +118,7 @@ enum LifecycleCommands {
     ) throws -> Int32 {
         let engine = try invocation.engine()
         let suffix = verb.map { "/\($0)" } ?? ""
-        let names = invocation.operands.map { $0.hasPrefix("/") ? String($0.dropFirst()) : $0 }
+        let names = invocation.operands.map { $0.hasPrefix(bytes: "/") ? String($0.dropFirst()) : $0 }
         if let empty = names.first(where: \.isEmpty) {
             throw CommandFailure("Container name cannot be empty\(empty)")
         }

@@ -65,7 +65,7 @@ enum ConfigChanges {
             case "WORKDIR":
                 let path = try one(rest, instruction)
                 let base = config.workingDir.isEmpty ? "/" : config.workingDir
-                config.workingDir = path.hasPrefix("/") ? Paths.clean(path) : Paths.join(base, path)
+                config.workingDir = path.hasPrefix(bytes: "/") ? Paths.clean(path) : Paths.join(base, path)
             case "STOPSIGNAL":
                 let signal = try one(rest, instruction)
                 _ = try Signal.parse(signal)
@@ -109,20 +109,20 @@ enum ConfigChanges {
         private func pairs(_ text: String, _ instruction: String) throws(EngineError) -> [(String, String)] {
             let words = InstructionWords.split(text)
             guard let first = words.first else { throw .invalid("\(instruction) requires at least one argument") }
-            if !first.contains("=") {
+            if !first.contains(byte: "=") {
                 guard words.count > 1 else { throw .invalid("\(instruction) must have two arguments") }
                 let value = ConfigChanges.trimmed(text.dropFirst(first.count))
                 return [(try expanded(first), try expanded(value))]
             }
             var result: [(String, String)] = []
             for word in words {
-                guard let sign = word.firstIndex(of: "=") else {
+                guard let sign = word.firstIndex(byte: "=") else {
                     throw .invalid(
                         "Syntax error - can't find = in \"\(word)\". Must be of the form: name=value")
                 }
                 let key = try expanded(String(word[..<sign]))
                 guard !key.isEmpty else { throw .invalid("\(instruction) names can not be blank") }
-                result.append((key, try expanded(String(word[sign...].dropFirst()))))
+                result.append((key, try expanded(String(word[word.utf8.index(after: sign)...]))))
             }
             return result
         }
@@ -148,7 +148,7 @@ enum ConfigChanges {
             // The value of a variable may be several ports.
             for word in try words(text, "EXPOSE").flatMap({ $0.split(whereSeparator: \.isWhitespace) }) {
                 // Host addresses and ports mean nothing in an image; old Dockerfiles have them.
-                let parts = (word.split(separator: ":").last ?? "").split(
+                let parts = (word.split(byte: ":").last ?? "").split(
                     separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
                 let ports = (parts.first ?? "").split(separator: "-", omittingEmptySubsequences: false).map {
                     UInt16($0)
@@ -212,7 +212,7 @@ private enum HealthInstruction {
     }
 
     private static func apply(_ option: Substring, to health: inout HealthConfig) throws(EngineError) {
-        let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        let parts = option.split(byte: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 2 else { throw .invalid("missing a value on flag: \(parts[0])") }
         if parts[0] == "retries" {
             guard let retries = Int(parts[1]), retries >= 0 else {

@@ -39,7 +39,7 @@ enum SELinux: Sendable, Equatable {
         init(files text: String) {
             var said: [String: SecurityContext] = [:]
             for line in text.split(separator: "\n") {
-                let words = line.split(separator: "=", maxSplits: 1).map { $0.filter { !" \t\"".contains($0) } }
+                let words = line.split(byte: "=", maxSplits: 1).map { $0.filter { !" \t\"".contains($0) } }
                 if words.count == 2, let context = SecurityContext(words[1]) { said[words[0]] = context }
             }
             process = said["process"] ?? SecurityContext("system_u:system_r:container_t:s0")!
@@ -67,7 +67,7 @@ enum LabelOptions {
 
     static func validate(_ options: [String]) throws(EngineError) {
         for option in options where option != "disable" {
-            let words = option.split(separator: ":", maxSplits: 1)
+            let words = option.split(byte: ":", maxSplits: 1)
             guard words.count == 2, parts.contains(String(words[0])) else {
                 throw .invalid(
                     "invalid --security-opt: \"label=\(option)\": it is user:, role:, type:, filetype: or level: and a "
@@ -94,7 +94,7 @@ enum LabelOptions {
         }
         var said: [String: String] = [:]
         for option in options {
-            let words = option.split(separator: ":", maxSplits: 1).map(String.init)
+            let words = option.split(byte: ":", maxSplits: 1).map(String.init)
             said[words[0]] = words[1]
         }
         if let user = said["user"] { (process.user, file.user) = (user, user) }

@@ -80,7 +80,7 @@ extension Engine {
 
     /// `name[:alias]`: the container that a link leads to, and what it is called.
     func linkTarget(_ link: String) throws(EngineError) -> (container: Container, alias: String) {
-        let parts = link.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        let parts = link.split(byte: ":", omittingEmptySubsequences: false).map(String.init)
         guard let name = parts.first, !name.isEmpty, parts.count <= 2 else {
             throw .invalid("bad format for links: \(link)")
         }
@@ -91,7 +91,7 @@ extension Engine {
             throw .invalid("could not get container for \(name): \(error.message)")
         }
         // Old clients send a path as alias: `/web/db`.
-        let alias = parts.count == 2 ? parts[1].split(separator: "/").last.map(String.init) : nil
+        let alias = parts.count == 2 ? parts[1].split(byte: "/").last.map(String.init) : nil
         return (container, alias ?? container.record.name)
     }
 

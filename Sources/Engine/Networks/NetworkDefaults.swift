@@ -65,8 +65,8 @@ public struct NetworkDefaults: Sendable, Equatable {
     /// `base=10.10.0.0/16,size=24`
     public static func pool(_ text: String) throws(EngineError) -> AddressPool {
         var values: [String: String] = [:]
-        for part in text.split(separator: ",") {
-            let sides = part.split(separator: "=", maxSplits: 1).map(String.init)
+        for part in text.split(byte: ",") {
+            let sides = part.split(byte: "=", maxSplits: 1).map(String.init)
             guard sides.count == 2, ["base", "size"].contains(sides[0]), values[sides[0]] == nil else {
                 throw invalidPool(text)
             }

@@ -146,7 +146,7 @@ struct NetworkOptions: Sendable, Equatable {
                 }
                 if isIPv6 { hostAddress6 = address } else { hostAddress4 = address }
             case ("com.docker.network.bridge.trusted_host_interfaces", .bridge):
-                trustedInterfaces = value.split(separator: ":").map(String.init)
+                trustedInterfaces = value.split(byte: ":").map(String.init)
                 for interface in trustedInterfaces where !NetworkOptions.isInterfaceName(interface) {
                     throw .invalid("invalid interface name \"\(interface)\" for option \(name)")
                 }

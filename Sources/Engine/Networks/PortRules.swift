@@ -21,7 +21,7 @@ enum PortRules {
 
     /// `80`, `80/tcp`, `53/udp`.
     static func parse(_ text: String) throws(EngineError) -> (port: UInt16, transport: TransportProtocol) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        let parts = text.split(byte: "/", omittingEmptySubsequences: false)
         let name = parts.count == 2 ? parts[1].lowercased() : "tcp"
         guard parts.count <= 2, let port = parts.first.flatMap({ UInt16($0) }), port > 0 else {
             throw .invalid("invalid port specification: \"\(text)\"")

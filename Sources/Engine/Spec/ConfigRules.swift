@@ -16,9 +16,9 @@ enum ConfigRules {
         for port in image.exposedPorts?.keys.map({ $0 }) ?? [] where ports[port] == nil { ports[port] = .init() }
         config.exposedPorts = ports.isEmpty ? nil : ports
         let imageEnvironment = image.env ?? []
-        let names = Set((config.env ?? []).map { $0.prefix { $0 != "=" } })
+        let names = Set((config.env ?? []).map { $0.prefix(before: "=") })
         // dockerd puts the request's variables first and adds those of the image that it doesn't set.
-        config.env = (config.env ?? []) + imageEnvironment.filter { !names.contains($0.prefix { $0 != "=" }) }
+        config.env = (config.env ?? []) + imageEnvironment.filter { !names.contains($0.prefix(before: "=")) }
         config.labels = (image.labels ?? [:]).merging(config.labels ?? [:]) { $1 }
         if config.entrypoint?.isEmpty ?? true {
             // An entrypoint of the request resets the image's command.
@@ -66,14 +66,14 @@ enum ConfigRules {
             throw .invalid("invalid hostname format: \(text)")
         }
         if !config.workingDir.isEmpty {
-            guard config.workingDir.hasPrefix("/") else {
+            guard config.workingDir.hasPrefix(bytes: "/") else {
                 throw .invalid(
                     "the working directory '\(config.workingDir)' is invalid, it needs to be an absolute path")
             }
             config.workingDir = Paths.clean(config.workingDir)
         }
         if !config.stopSignal.isEmpty { _ = try Signal.parse(config.stopSignal) }
-        for entry in config.env ?? [] where entry.isEmpty || entry.hasPrefix("=") {
+        for entry in config.env ?? [] where entry.isEmpty || entry.hasPrefix(bytes: "=") {
             throw .invalid("invalid environment variable: \(entry)")
         }
         for text in (config.env ?? []) + (config.cmd ?? []) + (config.entrypoint ?? []) + [

@@ -14,7 +14,7 @@ enum Devices {
         else {
             throw .invalid("invalid device mode: \(permissions)")
         }
-        guard host.hasPrefix("/"), container.hasPrefix("/") else {
+        guard host.hasPrefix(bytes: "/"), container.hasPrefix(bytes: "/") else {
             throw .invalid("error gathering device information while adding custom device \"\(host)\": not absolute")
         }
         var status = stat()
@@ -50,7 +50,7 @@ enum Devices {
         let refusal = EngineError.invalid("invalid device cgroup rule format: '\(text)'")
         let words = text.split(separator: " ", omittingEmptySubsequences: false)
         guard words.count == 3, ["a", "b", "c"].contains(words[0]) else { throw refusal }
-        let numbers = words[1].split(separator: ":", omittingEmptySubsequences: false)
+        let numbers = words[1].split(byte: ":", omittingEmptySubsequences: false)
         guard numbers.count == 2, (1...3).contains(words[2].count), words[2].allSatisfy({ "rwm".contains($0) }) else {
             throw refusal
         }

@@ -110,7 +110,7 @@ enum LogDrivers {
     static func attributes(_ record: ContainerRecord) -> [String: String] {
         let options = record.hostConfig.logConfig.config ?? [:]
         let variables = (record.config.env ?? []).map { entry in
-            let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            let parts = entry.split(byte: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             return (parts[0], parts.count == 2 ? parts[1] : "")
         }
         let labels = chosen(Array(record.config.labels ?? [:]), by: options["labels"], options["labels-regex"])
@@ -123,7 +123,7 @@ enum LogDrivers {
     private static func chosen(
         _ pairs: [(key: String, value: String)], by list: String?, _ pattern: String?
     ) -> [String: String] {
-        let names = Set((list ?? "").split(separator: ",").map(String.init))
+        let names = Set((list ?? "").split(byte: ",").map(String.init))
         let regex = pattern.flatMap { try? Regex($0) }
         let kept = pairs.filter { pair in
             names.contains(pair.key) || regex.map { pair.key.contains($0) } ?? false
@@ -286,8 +286,8 @@ enum SyslogOptions {
         var host = text[...]
         var port: UInt16 = 514
         let afterBracket = text.lastIndex(of: "]") ?? text.startIndex
-        if let colon = text[afterBracket...].lastIndex(of: ":") {
-            guard let number = UInt16(text[text.index(after: colon)...]), number > 0 else {
+        if let colon = text[afterBracket...].lastIndex(byte: ":") {
+            guard let number = UInt16(text[text.utf8.index(after: colon)...]), number > 0 else {
                 throw .invalid("invalid port in syslog-address: \(text)")
             }
             port = number

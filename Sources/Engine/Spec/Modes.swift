@@ -112,9 +112,9 @@ struct SecurityOptions: Sendable, Equatable {
                 continue
             default: break
             }
-            let separator = option.firstIndex(of: "=") ?? option.firstIndex(of: ":")
+            let separator = option.firstIndex(byte: "=") ?? option.firstIndex(byte: ":")
             guard let separator else { throw .invalid("invalid --security-opt 1: \"\(option)\"") }
-            let value = String(option[option.index(after: separator)...])
+            let value = String(option[option.utf8.index(after: separator)...])
             switch option[..<separator] {
             case "seccomp" where value == "audit": seccompAudit = true
             case "seccomp":

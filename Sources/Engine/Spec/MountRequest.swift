@@ -45,7 +45,7 @@ struct MountRequest: Sendable, Equatable {
 
     /// Parses one `-v`/`Binds` entry: `[source:]destination[:mode]`.
     static func parse(bind specification: String) throws(EngineError) -> MountRequest {
-        let parts = specification.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        let parts = specification.split(byte: ":", omittingEmptySubsequences: false).map(String.init)
         guard (1...3).contains(parts.count), !parts.contains("") else {
             throw .invalid("invalid volume specification: '\(specification)'")
         }
@@ -55,7 +55,7 @@ struct MountRequest: Sendable, Equatable {
         }
         var source = parts[0]
         let destination = try cleanDestination(parts[1], in: specification)
-        let isPath = source.hasPrefix("/")
+        let isPath = source.hasPrefix(bytes: "/")
         if isPath {
             source = Paths.clean(source)
         } else {
@@ -76,7 +76,7 @@ struct MountRequest: Sendable, Equatable {
     private mutating func apply(mode: String, of specification: String) throws(EngineError) {
         self.mode = mode
         var seen: Set<String> = []
-        for option in mode.split(separator: ",", omittingEmptySubsequences: false).map(String.init) {
+        for option in mode.split(byte: ",", omittingEmptySubsequences: false).map(String.init) {
             let group: String
             switch option {
             case "ro", "rw":
@@ -109,7 +109,7 @@ struct MountRequest: Sendable, Equatable {
 
     /// A destination must be absolute and not the root itself.
     static func cleanDestination(_ path: String, in specification: String) throws(EngineError) -> String {
-        guard path.hasPrefix("/") else {
+        guard path.hasPrefix(bytes: "/") else {
             throw .invalid(
                 "invalid volume specification: '\(specification)': invalid mount config for type \"bind\": invalid "
                     + "mount path: '\(path)' mount path must be absolute")
@@ -125,7 +125,7 @@ struct MountRequest: Sendable, Equatable {
 
     /// A request for a tmpfs from `--tmpfs destination[:options]`.
     static func tmpfs(destination: String, options: String) throws(EngineError) -> MountRequest {
-        guard destination.hasPrefix("/") else {
+        guard destination.hasPrefix(bytes: "/") else {
             throw .invalid("invalid mount path: '\(destination)' mount path must be absolute")
         }
         let clean = Paths.clean(destination)
@@ -153,8 +153,8 @@ enum TmpfsOptions {
     /// Docker's defaults (`noexec,nosuid,nodev`) with `text`'s options over them. Unknown ones are refused.
     static func merged(_ text: String) throws(EngineError) -> [String] {
         var result = ["noexec", "nosuid", "nodev"]
-        for option in text.split(separator: ",").map(String.init) {
-            if let equals = option.firstIndex(of: "=") {
+        for option in text.split(byte: ",").map(String.init) {
+            if let equals = option.firstIndex(byte: "=") {
                 guard keys.contains(String(option[..<equals])) else {
                     throw .invalid("invalid tmpfs option [\"\(option)\"]")
                 }

@@ -241,7 +241,7 @@ enum ResourceRules {
     static func parse(list text: String) throws(EngineError) -> Set<Int> {
         var numbers: Set<Int> = []
         if text.isEmpty { return numbers }
-        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+        for part in text.split(byte: ",", omittingEmptySubsequences: false) {
             let ends = part.split(separator: "-", omittingEmptySubsequences: false)
             // Linux has no more than 8192 CPUs.
             guard (1...2).contains(ends.count), let first = Int(ends[0]), let last = Int(ends[ends.count - 1]),

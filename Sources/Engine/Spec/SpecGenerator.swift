@@ -105,7 +105,7 @@ struct SpecGenerator {
         var removed: Set<Int> = []
         for entry in overrides {
             let name = name(of: entry)
-            if !entry.contains("=") {
+            if !entry.contains(byte: "=") {
                 if let place = places[name] { removed.insert(place) }
             } else if let place = places[name] {
                 result[place] = entry
@@ -118,7 +118,7 @@ struct SpecGenerator {
         return result.enumerated().filter { !removed.contains($0.offset) }.map(\.element)
     }
 
-    private static func name(of entry: String) -> Substring { entry.prefix { $0 != "=" } }
+    private static func name(of entry: String) -> Substring { entry.prefix(before: "=") }
 
     /// The daemon's own don't change while it runs.
     private static let availableCapabilities = Capabilities.available
@@ -243,7 +243,7 @@ struct SpecGenerator {
         var result: [RuntimeSpec.Mount] = []
         for var mount in DefaultSpec.mounts {
             if taken.contains(mount.destination) { continue }
-            if taken.contains("/dev"), mount.destination.hasPrefix("/dev/") { continue }
+            if taken.contains("/dev"), mount.destination.hasPrefix(bytes: "/dev/") { continue }
             switch mount.destination {
             case "/dev/shm":
                 if modes.withoutSharedMemory { continue }
@@ -326,7 +326,7 @@ struct SpecGenerator {
                 RuntimeSpec.Mount(destination: destination, type: "bind", source: path, options: options))
         }
         return result.sorted { left, right in
-            let depths = (left.destination.split(separator: "/").count, right.destination.split(separator: "/").count)
+            let depths = (left.destination.split(byte: "/").count, right.destination.split(byte: "/").count)
             return depths.0 == depths.1 ? left.destination < right.destination : depths.0 < depths.1
         }
     }

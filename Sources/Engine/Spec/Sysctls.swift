@@ -40,7 +40,7 @@ enum Sysctls {
     private static func isWellFormed(_ key: String) -> Bool {
         !key.isEmpty
             && key.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { part in
-                !part.isEmpty && part != "/" && !part.contains("..") && !part.hasPrefix("/")
+                !part.isEmpty && part != "/" && !part.contains("..") && !part.hasPrefix(bytes: "/")
                     && part.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
             }
     }

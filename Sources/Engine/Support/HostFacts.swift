@@ -60,8 +60,8 @@ struct HostFacts: Sendable {
         let text = (try? Files.text("/etc/os-release")) ?? (try? Files.text("/usr/lib/os-release")) ?? ""
         var result: [String: String] = [:]
         for line in text.split(separator: "\n") {
-            guard let equals = line.firstIndex(of: "=") else { continue }
-            let value = line[line.index(after: equals)...].filter { $0 != "\"" }
+            guard let equals = line.firstIndex(byte: "=") else { continue }
+            let value = line[line.utf8.index(after: equals)...].filter { $0 != "\"" }
             result[String(line[..<equals])] = String(value)
         }
         return result

@@ -9,7 +9,7 @@ enum Names {
 
     /// The name as it is stored, without the leading slash that clients may send.
     static func normalized(_ name: String) throws(EngineError) -> String {
-        let bare = name.hasPrefix("/") ? String(name.dropFirst()) : name
+        let bare = name.hasPrefix(bytes: "/") ? String(name.dropFirst()) : name
         guard isValid(bare), bare.utf8.count <= maximumLength else {
             throw .invalid("Invalid container name (\(name)), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
         }

@@ -2,9 +2,9 @@
 enum Paths {
     /// `/a//b/./c/../d` → `/a/b/d`. An absolute path stays absolute; `..` does not climb over the root.
     static func clean(_ path: String) -> String {
-        let rooted = path.hasPrefix("/")
+        let rooted = path.hasPrefix(bytes: "/")
         var parts: [Substring] = []
-        for part in path.split(separator: "/") where part != "." {
+        for part in path.split(byte: "/") where part != "." {
             if part != ".." {
                 parts.append(part)
             } else if let last = parts.last, last != ".." {
@@ -21,16 +21,16 @@ enum Paths {
     static func join(_ base: String, _ path: String) -> String { clean(base + "/" + path) }
 
     static func parent(_ path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
+        guard let slash = path.lastIndex(byte: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
     static func name(_ path: String) -> String {
-        path.split(separator: "/").last.map(String.init) ?? path
+        path.split(byte: "/").last.map(String.init) ?? path
     }
 
     /// Whether `path` is `directory` or lies below it; both clean.
     static func isInside(_ path: String, _ directory: String) -> Bool {
-        directory == "/" || path == directory || path.hasPrefix(directory + "/")
+        directory == "/" || path.utf8.elementsEqual(directory.utf8) || path.hasPrefix(bytes: directory + "/")
     }
 }

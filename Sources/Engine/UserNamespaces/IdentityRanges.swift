@@ -93,7 +93,7 @@ struct IdentityPool: Sendable, Equatable {
     /// - Throws: for a setting that is no range, and where both files give the account nothing in common.
     init(setting: String?, subordinateUsers: String, subordinateGroups: String) throws(EngineError) {
         if let setting {
-            guard let range = IdentityPool.range(setting.split(separator: ":", omittingEmptySubsequences: false)) else {
+            guard let range = IdentityPool.range(setting.split(byte: ":", omittingEmptySubsequences: false)) else {
                 throw .invalid(
                     "invalid userns-auto-range \"\(setting)\": it is START:SIZE, two numbers of ids, for example "
                         + "1879048192:268304384")
@@ -126,7 +126,7 @@ struct IdentityPool: Sendable, Equatable {
 
     private static func entries(_ text: String) -> [IdentityRanges.Range] {
         text.split(separator: "\n").compactMap { line in
-            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            let fields = line.split(byte: ":", omittingEmptySubsequences: false)
             guard fields.count == 3, fields[0] == account else { return nil }
             return range(Array(fields[1...]))
         }

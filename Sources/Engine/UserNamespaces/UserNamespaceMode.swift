@@ -74,24 +74,24 @@ enum UserNamespaceMode: Sendable, Equatable {
     }
 
     private static func cut(_ text: String) -> (String, String?) {
-        guard let colon = text.firstIndex(of: ":") else { return (text, nil) }
-        return (String(text[..<colon]), String(text[text.index(after: colon)...]))
+        guard let colon = text.firstIndex(byte: ":") else { return (text, nil) }
+        return (String(text[..<colon]), String(text[text.utf8.index(after: colon)...]))
     }
 
     private static func eachOption(
         _ options: String, of text: String, _ body: (String, String) throws(EngineError) -> Void
     ) throws(EngineError) {
-        for option in options.split(separator: ",") {
-            guard let equals = option.firstIndex(of: "=") else {
+        for option in options.split(byte: ",") {
+            guard let equals = option.firstIndex(byte: "=") else {
                 throw .invalid("invalid USER mode: \(text): \"\(option)\" is no name=value")
             }
-            try body(String(option[..<equals]), String(option[option.index(after: equals)...]))
+            try body(String(option[..<equals]), String(option[option.utf8.index(after: equals)...]))
         }
     }
 
     /// `INSIDE:HOST:SIZE`
     private static func mapping(_ value: String, of text: String) throws(EngineError) -> IdentityMaps.Mapping {
-        let numbers = value.split(separator: ":", omittingEmptySubsequences: false).map { UInt32($0) }
+        let numbers = value.split(byte: ":", omittingEmptySubsequences: false).map { UInt32($0) }
         guard numbers.count == 3, let inside = numbers[0], let host = numbers[1], let size = numbers[2], size > 0,
             UInt64(inside) + UInt64(size) <= UInt64(UInt32.max), UInt64(host) + UInt64(size) <= UInt64(UInt32.max)
         else {

@@ -77,8 +77,8 @@ final class ArchiveSource: ImageSource {
                 case .file: members[path] = Member(offset: reader.position, size: entry.storedSize)
                 case .hardLink, .symbolicLink:
                     let target = String(decoding: entry.linkPath, as: UTF8.self)
-                    let base = entry.kind == .hardLink ? [] : path.split(separator: "/").dropLast()
-                    links.append((path, clean(base + target.split(separator: "/"))))
+                    let base = entry.kind == .hardLink ? [] : path.split(byte: "/").dropLast()
+                    links.append((path, clean(base + target.split(byte: "/"))))
                 default: break
                 }
                 guard members.count + links.count <= 100_000 else { throw TarError("it has too many files") }
@@ -203,7 +203,7 @@ private struct ArchiveReader {
 
     /// `<hex>.json` or `blobs/sha256/<hex>`.
     private func digest(inPath path: String) -> Digest? {
-        let name = path.split(separator: "/").last ?? ""
+        let name = path.split(byte: "/").last ?? ""
         return Digest(hex: name.hasSuffix(".json") ? name.dropLast(5) : name)
     }
 

@@ -39,11 +39,11 @@ struct NewCgroup: ~Copyable {
             }
             return NewCgroup(cgroup: nil, scope: nil, place: nil)
         case .files:
-            guard path.split(separator: ":", omittingEmptySubsequences: false).count != 3 else {
+            guard path.split(byte: ":", omittingEmptySubsequences: false).count != 3 else {
                 throw CommandError("cgroupsPath \(path) is for the systemd cgroup driver: add --systemd-cgroup")
             }
             // Relative ones are below the root: the runtime has no group of its own.
-            let absolute = path.isEmpty ? "/\(id)" : path.hasPrefix("/") ? path : "/\(path)"
+            let absolute = path.isEmpty ? "/\(id)" : path.hasPrefix(bytes: "/") ? path : "/\(path)"
             return NewCgroup(cgroup: try files(absolute, spec, log, isNew: true), scope: nil, place: nil)
         case .systemd:
             let scope = try SystemdScope(cgroupsPath: path, id: id)

@@ -125,7 +125,7 @@ struct ContainerStore: ~Copyable {
 
     static func makeDirectories(_ path: String) {
         var current = ""
-        for part in path.split(separator: "/") {
+        for part in path.split(byte: "/") {
             current += "/\(part)"
             mkdir(current, 0o711)
         }

@@ -29,7 +29,7 @@ struct CreateSession {
         pidfdSocket = flags.path("pidfd-socket")
         bundle = try Self.absolute(flags.value("bundle") ?? ".")
         let path = flags.value("config") ?? "config.json"
-        (spec, specBytes) = try SpecFile.read(path.hasPrefix("/") ? path : "\(bundle)/\(path)")
+        (spec, specBytes) = try SpecFile.read(path.hasPrefix(bytes: "/") ? path : "\(bundle)/\(path)")
         guard spec.process != nil else { throw CommandError("config.json has no process") }
         guard spec.linux?.netDevices?.isEmpty ?? true else {
             throw CommandError("linux.netDevices is not supported: move the device with a createRuntime hook")

@@ -89,11 +89,11 @@ struct ExecCommand {
         do throws(CgroupError) {
             var path = state.cgroupPath
             // runc's form: CONTROLLERS:PATH or PATH, below the container's own.
-            if let below, let part = below.split(separator: ":").last {
-                guard !part.split(separator: "/").contains("..") else {
+            if let below, let part = below.split(byte: ":").last {
+                guard !part.split(byte: "/").contains("..") else {
                     throw CgroupError("--cgroup \(below) leaves the container's cgroup", errno: EINVAL)
                 }
-                path += "/" + part.split(separator: "/").joined(separator: "/")
+                path += "/" + part.split(byte: "/").joined(separator: "/")
             }
             return try ContainerCgroup(layout: try CgroupLayout.detect(), path: path)
         } catch {
@@ -126,7 +126,7 @@ struct ExecCommand {
             process.env = (process.env ?? []).filter { !$0.hasPrefix(name) } + [variable]
         }
         if let user = flags.value("user") {
-            let parts = user.split(separator: ":").map { UInt32($0) }
+            let parts = user.split(byte: ":").map { UInt32($0) }
             guard let uid = parts.first ?? nil, parts.count < 3, let gid = parts.count > 1 ? parts[1] : process.user.gid
             else { throw CommandError("--user takes UID[:GID] in numbers, not \(user)") }
             process.user.uid = uid

@@ -24,7 +24,7 @@ struct Flags {
                 break
             }
             let body = argument.drop { $0 == "-" }
-            let parts = body.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let parts = body.split(byte: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let given = String(parts[0])
             let name = aliases[given] ?? given
             if boolean.contains(name) {
@@ -50,7 +50,7 @@ struct Flags {
 
     /// A path as the caller means it: the working directory changes later.
     func path(_ name: String) -> String? {
-        guard let path = value(name), !path.hasPrefix("/") else { return value(name) }
+        guard let path = value(name), !path.hasPrefix(bytes: "/") else { return value(name) }
         guard let directory = getcwd(nil, 0) else { return path }
         defer { free(directory) }
         return "\(String(cString: directory))/\(path)"

@@ -40,7 +40,7 @@ struct InspectionCommands {
 
     private static func rootfs(_ state: ContainerState, _ spec: RuntimeSpec) -> String {
         let path = spec.root?.path ?? ""
-        return path.hasPrefix("/") ? path : "\(state.bundle)/\(path)"
+        return path.hasPrefix(bytes: "/") ? path : "\(state.bundle)/\(path)"
     }
 
     func list(_ arguments: ArraySlice<String>) throws(CommandError) -> Int32 {

@@ -10,9 +10,9 @@ enum LocalSocket {
             owning: try checked("socket") {
                 Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
             })
-        let slash = path.lastIndex(of: "/")
+        let slash = path.lastIndex(byte: "/")
         let directory = slash.map { String(path[..<$0]) } ?? "."
-        let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+        let name = slash.map { String(path[path.utf8.index(after: $0)...]) } ?? path
         try withShortAddress(directory: directory, name: name) { (address, length) throws(SystemError) in
             try checked("connect to \(path)") { Glibc.connect(socket.raw, address, length) }
         }

@@ -60,7 +60,7 @@ enum Confinement {
     ]
 
     static func parent(of path: String) -> String {
-        path.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" }
+        path.split(byte: "/").dropLast().reduce("") { "\($0)/\($1)" }
     }
 
     private static func wall(_ places: Places) throws(SystemError) {

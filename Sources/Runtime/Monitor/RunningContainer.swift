@@ -153,7 +153,7 @@ enum KernelLog {
             guard count > 0 else { break }
             let line = String(decoding: record[..<count], as: UTF8.self)
             guard line.contains("oom-kill:"), line.contains("task_memcg=\(path)") else { continue }
-            let head = line.prefix(while: { $0 != ";" }).split(separator: ",")
+            let head = line.prefix(while: { $0 != ";" }).split(byte: ",")
             guard head.count > 2, let microseconds = Int64(head[2]), microseconds * 1000 >= since else { continue }
             if let start = line.firstRange(of: ",task="),
                 let end = line[start.upperBound...].firstRange(of: ",pid=")

@@ -45,10 +45,10 @@ struct CgroupMount {
             attributes: MountAttributes.noSuid | MountAttributes.noDevices | MountAttributes.noExecution)
         try Mount.attach(mounted.raw, on: target)
         for hierarchy in cgroup.legacy {
-            guard let name = hierarchy.mountPoint.split(separator: "/").last.map(String.init) else { continue }
+            guard let name = hierarchy.mountPoint.split(byte: "/").last.map(String.init) else { continue }
             try bind(hierarchy.mountPoint + cgroup.path, on: name, in: mounted.raw, options)
             // `cpu` is a link to `cpu,cpuacct`, as systemd lays it out.
-            let controllers = name.split(separator: ",")
+            let controllers = name.split(byte: ",")
             if controllers.count > 1 {
                 for controller in controllers {
                     try checked("symlink \(controller)") { symlinkat(name, mounted.raw, String(controller)) }

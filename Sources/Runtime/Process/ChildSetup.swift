@@ -123,7 +123,7 @@ struct ChildSetup {
         let path = try at("chdir", "the working directory is outside the container's root") { () throws(SystemError) in
             try LinuxKernel.Process.workingDirectory()
         }
-        guard path.hasPrefix("/") else {
+        guard path.hasPrefix(bytes: "/") else {
             throw StartFailure(
                 stage: "chdir", errno: EPERM,
                 message: "the working directory \(process.cwd) is outside the container's root: refusing to run there")
@@ -135,7 +135,7 @@ struct ChildSetup {
         var names: Set<Substring> = []
         var environment: [String] = []
         for variable in (process.env ?? []).reversed() {
-            let name = variable.prefix { $0 != "=" }
+            let name = variable.prefix(before: "=")
             if !names.insert(name).inserted || variable == "HOME=" { continue }
             environment.append(variable)
         }

@@ -62,7 +62,7 @@ struct Devices {
     private static func add(
         _ device: RuntimeSpec.Device, to tree: Int32, _ identities: ContainerIdentities
     ) throws(SystemError) {
-        let parts = device.path.split(separator: "/").map(String.init)
+        let parts = device.path.split(byte: "/").map(String.init)
         guard parts.count >= 2, parts[0] == "dev", !parts.contains(".."), let kind = kinds[device.type] else { return }
         var parent = try FileDescriptor(".", O_RDONLY | O_DIRECTORY, relativeTo: tree)
         for name in parts[1..<(parts.count - 1)] {
@@ -90,8 +90,8 @@ struct Devices {
     }
 
     private func make(_ device: RuntimeSpec.Device, _ directory: Int32) throws(StartFailure) {
-        let parts = device.path.split(separator: "/")
-        guard let name = parts.last.map(String.init), name != "..", device.path.hasPrefix("/") else {
+        let parts = device.path.split(byte: "/")
+        guard let name = parts.last.map(String.init), name != "..", device.path.hasPrefix(bytes: "/") else {
             throw StartFailure(stage: "devices", errno: EINVAL, message: "\(device.path) is no path for a device")
         }
         try at("devices", "cannot make the device \(device.path)") { () throws(SystemError) in

@@ -32,7 +32,7 @@ struct Executable {
         }
         let search = environment.last { $0.hasPrefix("PATH=") }?.dropFirst(5) ?? ""
         var denied = false
-        for directory in search.split(separator: ":", omittingEmptySubsequences: false) where !name.isEmpty {
+        for directory in search.split(byte: ":", omittingEmptySubsequences: false) where !name.isEmpty {
             let candidate = directory.isEmpty ? "./\(name)" : "\(directory)/\(name)"
             switch check(candidate) {
             case 0: return candidate

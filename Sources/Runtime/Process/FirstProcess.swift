@@ -218,7 +218,7 @@ struct FirstProcess {
     }
 
     private func makeWorkingDirectory(_ process: RuntimeSpec.Process) throws(StartFailure) {
-        guard process.cwd.hasPrefix("/"), process.cwd != "/" else { return }
+        guard process.cwd.hasPrefix(bytes: "/"), process.cwd != "/" else { return }
         umask(0o022)
         defer { umask(0) }
         try at("chdir", "cannot make the working directory \(process.cwd)") { () throws(SystemError) in

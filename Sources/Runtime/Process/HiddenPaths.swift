@@ -53,7 +53,7 @@ struct HiddenPaths {
     }
 
     private func existing(_ path: String) throws(SystemError) -> FileDescriptor? {
-        let parts = path.split(separator: "/", maxSplits: 1)
+        let parts = path.split(byte: "/", maxSplits: 1)
         do {
             if parts.count == 2, let mount = kernelMounts[String(parts[0])] {
                 return try RootedPath.locate(String(parts[1]), in: mount)

@@ -37,7 +37,7 @@ struct Identity {
             guard !text.utf8.contains(where: { $0 == 0 || $0 == 10 }) else {
                 throw Self.failure("the user contains a line break")
             }
-            let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            let parts = text.split(byte: ":", maxSplits: 1, omittingEmptySubsequences: false)
             let user = String(parts[0])
             let group = parts.count > 1 ? String(parts[1]) : ""
             let accounts = try AccountFile("etc/passwd", root: root)
@@ -91,7 +91,7 @@ struct Identity {
         var gids: [gid_t] = []
         let file = try AccountFile("etc/group", root: root)
         try file.forEach { (fields: [Substring]) throws(StartFailure) in
-            guard fields.count >= 4, fields[3].split(separator: ",").contains(name[...]) else { return true }
+            guard fields.count >= 4, fields[3].split(byte: ",").contains(name[...]) else { return true }
             gids.append(try id(String(fields[2]), "the gid of \(fields[0])"))
             return true
         }
@@ -178,7 +178,7 @@ struct AccountFile {
         for line in bytes.split(separator: 10) where line.count <= Self.maximumLine {
             let text = String(decoding: line, as: UTF8.self)
             if text.hasPrefix("#") { continue }
-            if try !body(text.split(separator: ":", omittingEmptySubsequences: false)) { return }
+            if try !body(text.split(byte: ":", omittingEmptySubsequences: false)) { return }
         }
     }
 

@@ -60,9 +60,9 @@ enum MappedOverlay {
 
     /// The deepest directory that all (absolute, clean) paths are in or are.
     static func commonDirectory(_ paths: [String]) -> String {
-        guard var common = paths.first?.split(separator: "/") else { return "/" }
+        guard var common = paths.first?.split(byte: "/") else { return "/" }
         for path in paths.dropFirst() {
-            common = zip(common, path.split(separator: "/")).prefix { $0 == $1 }.map(\.0)
+            common = zip(common, path.split(byte: "/")).prefix { $0 == $1 }.map(\.0)
         }
         return "/" + common.joined(separator: "/")
     }

@@ -31,7 +31,7 @@ struct MountOptions {
 
     init(_ options: [String]) {
         for option in options {
-            for piece in option.split(separator: ",") { add(piece) }
+            for piece in option.split(byte: ",") { add(piece) }
         }
     }
 

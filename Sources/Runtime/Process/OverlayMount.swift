@@ -59,7 +59,7 @@ enum OverlayMount {
         _ overlay: LaunchDocument.Overlay, _ label: String?
     ) throws(StartFailure) -> FileDescriptor {
         let names = overlay.lower.indices.map { String($0, radix: 36) }
-        let parent = overlay.work.split(separator: "/").dropLast().reduce(into: "") { $0 += "/\($1)" }
+        let parent = overlay.work.split(byte: "/").dropLast().reduce(into: "") { $0 += "/\($1)" }
         let directory = "\(parent)/.stack-\(getpid())"
         let before = try at("overlay", "cannot name the layers") { () throws(SystemError) in
             let before = try FileDescriptor(".", O_RDONLY | O_DIRECTORY)

@@ -94,7 +94,7 @@ struct Preparation: ~Copyable {
 
     private static func rootPath(_ launch: borrowing ContainerLaunch) -> String? {
         guard let path = launch.spec.root?.path, !path.isEmpty else { return nil }
-        return path.hasPrefix("/") ? path : "\(launch.bundle)/\(path)"
+        return path.hasPrefix(bytes: "/") ? path : "\(launch.bundle)/\(path)"
     }
 
     /// A directory of the host that the root may hide in the container's mount namespace: the root's own, so that hooks
@@ -141,7 +141,7 @@ struct Preparation: ~Copyable {
                 throw StartFailure(
                     stage: "mount", errno: EINVAL, message: "the mount on \(mount.destination) has no source")
             }
-            let path = source.hasPrefix("/") ? source : "\(launch.bundle)/\(source)"
+            let path = source.hasPrefix(bytes: "/") ? source : "\(launch.bundle)/\(source)"
             let tree = try at("mount", "cannot bind \(path) to \(mount.destination)") { () throws(SystemError) in
                 if let subpath = mount.subpath {
                     try part(subpath, of: path, recursive: options.recursiveBind)
@@ -201,7 +201,7 @@ struct Preparation: ~Copyable {
     /// The process and the path in its root that `/proc/<pid>/root/<path>` names: the way a container is given the
     /// /dev/shm of the one whose IPC namespace it joins.
     private static func foreign(_ path: String) -> (pid_t, String)? {
-        let parts = path.split(separator: "/", maxSplits: 3)
+        let parts = path.split(byte: "/", maxSplits: 3)
         guard parts.count == 4, parts[0] == "proc", parts[2] == "root", let pid = pid_t(parts[1]) else { return nil }
         return (pid, String(parts[3]))
     }

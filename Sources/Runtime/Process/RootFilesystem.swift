@@ -58,7 +58,7 @@ struct RootFilesystem {
 
     /// A destination without leading, trailing and doubled slashes; empty for the root itself.
     private func normalized(_ path: String) -> String {
-        path.split(separator: "/").filter { $0 != "." }.joined(separator: "/")
+        path.split(byte: "/").filter { $0 != "." }.joined(separator: "/")
     }
 
     /// `/proc`, `/sys`, `/dev` and `/etc` of an image have to be real directories (or absent) when something is mounted
@@ -66,7 +66,7 @@ struct RootFilesystem {
     private func refuseLinkedDirectories(_ mounts: [RuntimeSpec.Mount]) throws(StartFailure) {
         var checked: [Substring] = []
         for mount in mounts {
-            guard let first = mount.destination.split(separator: "/").first,
+            guard let first = mount.destination.split(byte: "/").first,
                 first == "proc" || first == "sys" || first == "dev" || first == "etc", !checked.contains(first)
             else { continue }
             checked.append(first)

@@ -73,7 +73,7 @@ enum Scheduling {
     /// `list` in the form of cpuset(7), for example `0-3,7`.
     static func setAffinity(_ list: String) throws(StartFailure) {
         var mask = [UInt64](repeating: 0, count: 128)
-        for range in list.split(separator: ",") {
+        for range in list.split(byte: ",") {
             let ends = range.split(separator: "-", maxSplits: 1).map { Int($0) }
             guard let first = ends.first ?? nil, let last = ends.last ?? nil, first >= 0, first <= last, last < 8192
             else {

@@ -36,7 +36,7 @@ enum Sysctl {
             guard own.contains(needed) else {
                 throw refusal(name, "the container shares the host's \(needed) namespace")
             }
-            guard !path.split(separator: "/").contains("..") else {
+            guard !path.split(byte: "/").contains("..") else {
                 throw refusal(name, "it is not a parameter's name")
             }
         }

@@ -17,7 +17,7 @@ struct SystemdScope {
     /// `cgroupsPath` in the form that callers of `--systemd-cgroup` use: `slice:prefix:name`.
     init(cgroupsPath: String, id: String) throws(CommandError) {
         let text = cgroupsPath.isEmpty ? "::\(id)" : cgroupsPath
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        let parts = text.split(byte: ":", omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 3, !parts[2].isEmpty else {
             throw CommandError(
                 "with the systemd cgroup driver cgroupsPath has the form slice:prefix:name, not \(cgroupsPath)")
@@ -99,7 +99,7 @@ struct SystemdScope {
     /// A list as in cpuset(7) as bits, the lowest first.
     static func mask(_ list: Substring) -> [UInt8] {
         var bytes: [UInt8] = []
-        for range in list.split(separator: ",") {
+        for range in list.split(byte: ",") {
             let ends = range.split(separator: "-").compactMap { Int($0) }
             guard let first = ends.first, let last = ends.last, first <= last, last < 8192 else { continue }
             for bit in first...last {
