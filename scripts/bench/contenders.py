@@ -83,14 +83,17 @@ class Engine:
     name = ""
     programs = ()
 
-    def __init__(self, scratch, registry):
+    def __init__(self, scratch, state, registry):
         self.scratch = os.path.join(scratch, self.name)
+        # What lives in /run on a real machine.
+        self.state = os.path.join(state, self.name)
         self.registry = registry
         self.socket = os.path.join(self.scratch, "sock")
         self.log = os.path.join(self.scratch, "log")
         self.daemons = []
         self.before = set(processes(self.programs))
         os.makedirs(self.scratch)
+        os.makedirs(self.state)
         self.environment = dict(os.environ, SWIFT_BACKTRACE="enable=no")
 
     def spawn(self, *command):
@@ -165,7 +168,7 @@ class Ours(Engine):
         self.client = os.path.join(programs(), "mycontainer")
         self.environment["MYCONTAINER_HOST"] = "unix://" + self.socket
         self.spawn("unshare", "--net", "--", os.path.join(programs(), "mycontainerd"),
-                   "--data-root", self.scratch + "/data", "--exec-root", self.scratch + "/exec",
+                   "--data-root", self.scratch + "/data", "--exec-root", self.state + "/exec",
                    "-H", "unix://" + self.socket, "--registry", self.registry, "--pidfile", self.scratch + "/pid")
         wait_for(self.answers, 20, "our daemon")
         self.call("pull", "-q", "busybox")
@@ -173,15 +176,15 @@ class Ours(Engine):
 
     def quiet(self):
         """Whether deferred work is done: directories deleted."""
-        return not os.listdir(self.scratch + "/data/containers") and not os.listdir(self.scratch + "/exec/containers")
+        return not os.listdir(self.scratch + "/data/containers") and not os.listdir(self.state + "/exec/containers")
 
 
 class Docker(Engine):
     name = "docker"
     programs = ("dockerd", "containerd", "containerd-shim-runc-v2", "docker-init", "runc")
 
-    def __init__(self, scratch, registry, peers):
-        super().__init__(scratch, registry)
+    def __init__(self, scratch, state, registry, peers):
+        super().__init__(scratch, state, registry)
         self.peers = peers
         self.group = f"mycontainer-bench-{os.getpid()}-docker"
         self.client = peers + "/usr/bin/docker"
@@ -198,9 +201,9 @@ class Docker(Engine):
     def start(self):
         # A network and a mount namespace of their own: no rule, route or mount of the machine's is touched.
         fence = ["unshare", "--net", "--", FENCE]
-        state = self.scratch + "/containerd"
+        state = self.state + "/containerd"
         with open(self.scratch + "/containerd.toml", "w") as file:
-            file.write(f'version = 3\nroot = "{state}/root"\nstate = "{state}/state"\n'
+            file.write(f'version = 3\nroot = "{self.scratch}/containerd"\nstate = "{state}/state"\n'
                        'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", '
                        '"io.containerd.cri.v1.runtime"]\n'
                        f'[grpc]\naddress = "{state}/sock"\n')
@@ -210,7 +213,7 @@ class Docker(Engine):
         inside = ["nsenter", "--net", "--mount", "-t", str(self.daemons[0].pid), "--"]
         # Its bridge, but no firewall rules: they would need kernel modules that a machine may lack, and cost it more.
         self.spawn(*inside, "dockerd", "-H", "unix://" + self.socket, "--data-root", self.scratch + "/data",
-                   "--exec-root", self.scratch + "/exec", "--pidfile", self.scratch + "/pid",
+                   "--exec-root", self.state + "/exec", "--pidfile", self.scratch + "/pid",
                    "--containerd", state + "/sock", "--iptables=false", "--ip6tables=false",
                    "--ip-forward=false", "--cgroup-parent", "/" + self.group, "--ip-masq=false", "--userland-proxy=false", "--log-level", "warn")
         wait_for(self.answers, 60, "dockerd")
@@ -224,8 +227,9 @@ class Docker(Engine):
 class Bundles:
     """crun and runc on one prepared bundle: the same root file system, no image, no daemon."""
 
-    def __init__(self, scratch, registry, peers, timer):
+    def __init__(self, scratch, state, registry, peers, timer):
         self.directory = scratch + "/bundle"
+        self.state = state
         self.peers = peers
         unpacked = scratch + "/unpacked"
         subprocess.run(["umoci", "unpack", "--image", f"{registry}/busybox:latest", unpacked], check=True,
@@ -257,7 +261,7 @@ class Bundles:
 
     def command(self, runtime, bundle=None):
         self.count += 1
-        root = f"{self.directory}-{runtime}"
+        root = f"{self.state}/{runtime}-bundles"
         return [runtime, "--root", root, "run", "--bundle", bundle or self.directory, f"bench-{os.getpid()}-{self.count}"]
 
     def with_profile(self):
