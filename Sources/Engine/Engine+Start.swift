@@ -81,7 +81,7 @@ extension Engine {
                 throw EngineError.conflict("cannot join network of a non running container: \(needed.id)")
             }
         }
-        defer { hostNetworks.refillSandboxes() }
+        defer { replenishment.started(replenish) }
         let network = try await reserveNetworks(container, record, owner: try owner(userNamespace))
         container.setNetwork(network)
         try holdVolumes(of: record)
@@ -186,6 +186,12 @@ extension Engine {
             persistStatus(container)
         }
         throw engineError
+    }
+
+    /// Makes anew what is kept ready for starts: a monitor, network namespaces.
+    func replenish() {
+        launcher.prepare()
+        hostNetworks.refillSandboxes()
     }
 
     // MARK: What the monitor gets

@@ -138,6 +138,7 @@ extension Engine {
         case .stay:
             persistStatus(container)
             container.announceExit()
+            replenishment.ended(replenish)
         case .remove:
             // Nothing is written about a container that is about to be forgotten.
             container.announceExit()
@@ -149,6 +150,7 @@ extension Engine {
                         self.log("container \(container.id) could not be removed after its exit: \(error)")
                     }
                 }
+                self.replenishment.ended(self.replenish)
             }
         case .restart(let delay):
             persistStatus(container)

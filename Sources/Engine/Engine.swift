@@ -23,6 +23,7 @@ public final class Engine: Sendable {
     let volumeManager: VolumeManager
     let eventBus: EventBus
     let launcher: MonitorLauncher
+    let replenishment = Replenishment()
     let reader: MonitorReader
     let cgroups: CgroupLayout
     let cgroupParent: CgroupParent

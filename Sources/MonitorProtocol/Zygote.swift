@@ -15,6 +15,9 @@ import Synchronization
 // 3. When `start` throws, the zygote is gone (or refused): execute `mycontainer-runtime monitor --bundle DIR` instead,
 //    with the same end as descriptor 3, and start a new zygote for later containers.
 //
+// 4. Some time after a start, when the machine is less busy: `prepare()`, so that the next one finds what the zygote keeps
+//    ready.
+//
 // It is also what enters network namespaces, being single-threaded: `networkNamespace(path:)` makes or opens one and
 // brings back descriptors that stay in it.
 //
@@ -29,6 +32,8 @@ public enum ZygoteRequest: Codable, Sendable {
     /// Asks for descriptors in the network namespace that is pinned at this path; nil: in a new one, which
     /// `owner` owns, or the zygote's own user namespace.
     case networkNamespace(path: String?, owner: NamespaceOwner?)
+    /// Says that there is time to make what is kept ready. Not answered.
+    case prepare
 }
 
 public enum ZygoteReply: Codable, Sendable {
@@ -113,6 +118,11 @@ public final class ZygoteClient: Sendable {
             case .descriptor, .networkNamespaceIsOpen: throw ZygoteClient.unexpected
             }
         }
+    }
+
+    /// Lets the zygote make what it keeps ready; does not wait for it. One that is gone makes nothing.
+    public func prepare() {
+        turn.withLock { _ in try? channel.send(ZygoteRequest.prepare, blocking: false) }
     }
 
     /// Makes a network namespace whose loopback is up, or opens the one that is pinned at `path`. Blocks for a

@@ -318,6 +318,15 @@ func spawnRuntime(_ arguments: [String], socket: Int32, log: String) throws -> p
     return pid
 }
 
+/// Waits until something holds; a minute at most.
+func eventually(_ what: String, _ condition: () throws -> Bool) throws {
+    for _ in 0..<60_000 {
+        if try condition() { return }
+        usleep(1000)
+    }
+    throw Surprise("not within a minute: \(what)")
+}
+
 /// A zygote as the daemon has one.
 final class TestZygote {
     let client: ZygoteClient
@@ -330,6 +339,18 @@ final class TestZygote {
         client = ZygoteClient(channel: MonitorChannel(adopting: FileDescriptor(owning: ends.daemon)))
         pid = try spawnRuntime(["zygote"], socket: ends.monitor, log: "/dev/null")
         close(ends.monitor)
+    }
+
+    /// The process that it has forked while nothing was asked of it.
+    /// - Parameter other: a process that is not meant.
+    func awaitSpare(other: pid_t = 0) throws -> pid_t {
+        var found: pid_t?
+        try eventually("the zygote forks a monitor ahead") {
+            let children = try String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
+            found = children.split(separator: " ").compactMap { pid_t($0) }.first { $0 != other }
+            return found != nil
+        }
+        return found!
     }
 
     /// Ends it as the end of its daemon does.

@@ -52,19 +52,11 @@ struct NetworkNamespaceTests {
         var descriptors: [String]
     }
 
-    /// What the zygote has open once it is back from making the namespace that it keeps ready.
+    /// What the zygote has open once it has made what it keeps ready: a namespace, and then a monitor.
     private func state(_ zygote: TestZygote) throws -> State {
-        let folder = "/proc/\(zygote.pid)/fd"
-        let deadline = DispatchTime.now().uptimeNanoseconds + 60_000_000_000
-        while DispatchTime.now().uptimeNanoseconds < deadline {
-            let links = try FileManager.default.contentsOfDirectory(atPath: folder).compactMap {
-                try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")
-            }
-            let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/net")
-            let now = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(zygote.pid)/ns/net")
-            if now == own, links.contains(where: { $0.hasPrefix("net:") && $0 != own }) { break }
-            usleep(1000)
-        }
+        _ = try zygote.awaitSpare()
+        // Answered when it is back from that.
+        _ = try refusal(zygote, "/nonexistent")
         return State(
             namespace: try inode("/proc/\(zygote.pid)/ns/net"),
             descriptors: try FileManager.default.contentsOfDirectory(atPath: "/proc/\(zygote.pid)/fd").sorted())

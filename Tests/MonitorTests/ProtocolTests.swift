@@ -152,4 +152,32 @@ struct ProtocolTests {
         _ = try second.perform(.signal(SIGKILL))
         #expect(try second.end().exitCode == 137)
     }
+
+    @Test func aMonitorIsForkedAhead() throws {
+        let zygote = try TestZygote()
+        let spare = try zygote.awaitSpare()
+        let first = try TestContainer(["sh", "-c", "echo one; exit 3"])
+        let client = try first.attach()
+        try first.request(.start)
+        #expect(try first.spawn(zygote.client) == spare)
+        #expect(try client.frames().out == "one\n")
+        #expect(try first.end().exitCode == 3)
+
+        // One that was killed is not missed.
+        zygote.client.prepare()
+        let killed = try zygote.awaitSpare(other: spare)
+        kill(killed, SIGKILL)
+        try eventually("it is gone") { kill(killed, 0) != 0 }
+        let second = try TestContainer(["true"])
+        try second.request(.start)
+        let pid = try second.spawn(zygote.client)
+        #expect(pid > 0 && pid != killed)
+        #expect(try second.end().exitCode == 0)
+
+        // It does not outlive its zygote.
+        zygote.client.prepare()
+        let last = try zygote.awaitSpare(other: pid)
+        zygote.end()
+        try eventually("it goes, too") { kill(last, 0) != 0 }
+    }
 }

@@ -50,6 +50,9 @@ final class MonitorLauncher: Sendable {
         }
     }
 
+    /// Lets the zygote make what it keeps ready for the next monitor.
+    func prepare() { currentZygote()?.client.prepare() }
+
     /// Executes a monitor.
     ///
     /// - Returns: the pid to reap.

@@ -21,14 +21,20 @@ public enum Monitor {
     /// - Returns: the exit code: 0, or 1 when the container could not be prepared (requests were then refused with the
     ///   reason).
     public static func run(bundle: String, socket: consuming FileDescriptor) -> Int32 {
-        run(bundle: bundle, socket: socket, supplies: MonitorSupplies())
+        settle()
+        return run(bundle: bundle, socket: socket, supplies: MonitorSupplies(), hasLog: true)
     }
 
-    static func run(bundle: String, socket: consuming FileDescriptor, supplies: MonitorSupplies) -> Int32 {
+    /// The same in a process that has settled already (``settle()``).
+    /// - Parameter hasLog: whether the standard error is the monitor's log.
+    static func run(
+        bundle: String, socket: consuming FileDescriptor, supplies: MonitorSupplies, hasLog: Bool
+    ) -> Int32 {
         let channel = MonitorChannel(adopting: socket)
         let monitor: ContainerMonitor
         do throws(StartFailure) {
-            try settle(keeping: [channel.rawDescriptor] + supplies.descriptors)
+            if !hasLog { openLog(bundle) }
+            try closeDescriptors(except: [channel.rawDescriptor] + supplies.descriptors)
             Confinement.prepare()
             monitor = try ContainerMonitor(bundle: bundle, lock: try takeLock(bundle), supplies: supplies)
         } catch {
@@ -59,8 +65,15 @@ public enum Monitor {
         _ = line.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
     }
 
+    /// The monitor's stderr.
+    private static func openLog(_ bundle: String) {
+        if let log = try? FileDescriptor("\(bundle)/monitor.log", O_WRONLY | O_CREAT | O_APPEND, mode: 0o600) {
+            dup2(log.raw, 2)
+        }
+    }
+
     /// Makes this process independent of who started it.
-    private static func settle(keeping descriptors: [Int32]) throws(StartFailure) {
+    static func settle() {
         // A client that goes away is an error of one write, a log past a file size limit one of another. Hangups and
         // interrupts are meant for the daemon. All of this is reset in the container's processes.
         for ignored in [SIGPIPE, SIGXFSZ, SIGHUP, SIGINT, SIGTERM, SIGTTOU] { signal(ignored, SIG_IGN) }
@@ -71,6 +84,10 @@ public enum Monitor {
         ProcessTitle.locate()
         // The daemon may be protected from the OOM killer; its containers and their monitors are not.
         if let score = try? FileDescriptor("/proc/self/oom_score_adj", O_WRONLY) { _ = write(score.raw, "0", 1) }
+    }
+
+    /// Closes everything but the standard streams and `descriptors`.
+    static func closeDescriptors(except descriptors: [Int32]) throws(StartFailure) {
         var next: Int32 = 3
         for kept in descriptors.sorted() {
             if kept > next { _ = clinux_close_range(UInt32(next), UInt32(kept - 1), 0) }

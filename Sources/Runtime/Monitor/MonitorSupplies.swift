@@ -27,8 +27,22 @@ struct MonitorSupplies {
     }
 
     /// Makes what was given away.
-    mutating func refill() {
-        if network == nil, let made = try? NetworkNamespace.make() { network = Descriptor(made) }
+    /// - Returns: whether something was missing and has been made.
+    @discardableResult
+    mutating func refill() -> Bool {
+        guard network == nil, let made = try? NetworkNamespace.make() else { return false }
+        network = Descriptor(made)
+        return true
+    }
+
+    /// The namespace, for sending it to another process.
+    var networkDescriptor: Int32? { network?.raw }
+
+    /// With a namespace that another process made.
+    func with(network: consuming FileDescriptor) -> MonitorSupplies {
+        var other = self
+        other.network = Descriptor(network)
+        return other
     }
 
     /// For a container with a network of its own; this has none any more.

@@ -5,7 +5,10 @@ import LinuxKernel
 import MonitorProtocol
 import OCI
 
-/// `mycontainer-runtime zygote`: forks a monitor per request; see ``ZygoteClient`` for the other side.
+/// `mycontainer-runtime zygote`: forks monitors; see ``ZygoteClient`` for the other side.
+///
+/// One monitor is forked ahead and waits for its container (``SpareMonitor``). What is kept ready is made when the daemon
+/// says that there is time: right after a fork, the scheduler would let the child wait for it.
 ///
 /// It is single-threaded, so that a fork of it may go on running Swift, and has done beforehand what every monitor would
 /// pay for again: the first decoding of JSON alone costs a fresh process more than a fork. It never sees a container's
@@ -22,17 +25,26 @@ public enum Zygote {
         // Monitors outlive us and nobody waits for them: the kernel reaps them.
         signal(SIGCHLD, SIG_IGN)
         chdir("/")
+        ProcessTitle.set(name: "mycontainer-zyg")
         warmUp()
         Confinement.prepare()
         var supplies = MonitorSupplies.made()
         supplies.refill()
         Memory.fillHoles()
+        var spare: SpareMonitor?
+        var hasTime = true
         while true {
             do throws(ChannelError) {
-                // Whoever waits goes first; what is missing is made afterwards.
-                if !channel.hasPacket { supplies.refill() }
+                // Whoever waits goes first.
+                if hasTime && !channel.hasPacket {
+                    if supplies.refill() { continue }
+                    if spare == nil { spare = SpareMonitor.fork(supplies.withoutNetwork) }
+                    hasTime = false
+                    continue
+                }
                 var packet = try channel.receive(ZygoteRequest.self)
                 switch packet.message {
+                case .prepare: hasTime = true
                 case .monitor(let bundle, let ownNetwork):
                     guard let end = packet.takeDescriptor() else {
                         try channel.send(
@@ -42,7 +54,12 @@ public enum Zygote {
                         continue
                     }
                     // A namespace is one container's: this one has it, or nobody.
-                    try channel.send(fork(bundle, end, ownNetwork ? supplies.withNetwork() : supplies.withoutNetwork))
+                    let own = ownNetwork ? supplies.withNetwork() : supplies.withoutNetwork
+                    if let spare = spare.take(), spare.run(bundle, end, own) {
+                        try channel.send(ZygoteReply.started(pid: spare.pid))
+                    } else {
+                        try channel.send(fork(bundle, end, own))
+                    }
                 case .networkNamespace(let path, let owner):
                     try openNetworkNamespace(path, owner, channel)
                 }
@@ -64,8 +81,8 @@ public enum Zygote {
                 if end.raw != MonitorProtocol.inheritedSocket { close(MonitorProtocol.inheritedSocket) }
                 signal(SIGCHLD, SIG_DFL)
                 setsid()
-                openLog(bundle)
-                exit(Monitor.run(bundle: bundle, socket: end, supplies: supplies))
+                Monitor.settle()
+                exit(Monitor.run(bundle: bundle, socket: end, supplies: supplies, hasLog: false))
             case .parent(let pid, let pidfd):
                 _ = consume pidfd
                 return .started(pid: pid)
@@ -87,13 +104,6 @@ public enum Zygote {
             return try channel.send(ZygoteReply.failed(error))
         }
         try descriptors.send(over: channel)
-    }
-
-    /// The monitor's stderr.
-    private static func openLog(_ bundle: String) {
-        if let log = try? FileDescriptor("\(bundle)/monitor.log", O_WRONLY | O_CREAT | O_APPEND, mode: 0o600) {
-            dup2(log.raw, 2)
-        }
     }
 
     /// Runs through what a monitor does first, on documents of its own: type metadata is instantiated and code paged in
