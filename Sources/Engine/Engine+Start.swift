@@ -230,7 +230,8 @@ extension Engine {
         var document = LaunchDocument(
             id: record.id, cgroupPath: cgroupParent.path(of: record.id),
             overlay: LaunchDocument.Overlay(
-                lower: lowerDirectories(record), upper: directory + "/upper", work: directory + "/work"),
+                lower: lowerDirectories(record), upper: directory + "/upper", work: directory + "/work",
+                isVolatile: record.hostConfig.autoRemove),
             streams: LaunchDocument.Streams(
                 openStdin: record.config.openStdin, stdinOnce: record.config.stdinOnce),
             log: try logDocument(record),

@@ -38,11 +38,15 @@ public struct LaunchDocument: Codable, Sendable {
         public var lower: [String]
         public var upper: String
         public var work: String
+        /// What is written is thrown away at the container's end: overlayfs is spared from syncing it, which at an
+        /// unmount means the whole file system that `upper` lies on.
+        public var isVolatile: Bool
 
-        public init(lower: [String], upper: String, work: String) {
+        public init(lower: [String], upper: String, work: String, isVolatile: Bool = false) {
             self.lower = lower
             self.upper = upper
             self.work = work
+            self.isVolatile = isVolatile
         }
     }
 

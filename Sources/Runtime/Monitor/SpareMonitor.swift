@@ -64,6 +64,7 @@ struct SpareMonitor: ~Copyable {
         guard (try? Monitor.closeDescriptors(except: [channel.rawDescriptor] + supplies.descriptors)) != nil else {
             return 1
         }
+        Rehearsal.run()
         var supplies = supplies
         while true {
             guard var packet = try? channel.receive(Assignment.self), let descriptor = packet.takeDescriptor() else {

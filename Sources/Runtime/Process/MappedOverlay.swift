@@ -29,7 +29,8 @@ enum MappedOverlay {
                 LaunchDocument.Overlay(
                     lower: overlay.lower.map { path($0, below: directories[0], layers) },
                     upper: path(overlay.upper, below: directories[1], own),
-                    work: path(overlay.work, below: directories[1], own)), label: label)
+                    work: path(overlay.work, below: directories[1], own), isVolatile: overlay.isVolatile),
+                label: label)
         }
         return try OverlayMount.inPrivateNamespace { () throws(StartFailure) in
             // In there the trees stand where they are copies of, so that every path leads through them.

@@ -49,7 +49,16 @@ enum OverlayMount {
         try context.set("workdir", overlay.work)
         for (key, value) in pinned { try context.set(key, value) }
         try context.set(label: label)
+        if overlay.isVolatile { makeVolatile(context, overlay.work) }
         return try context.mount()
+    }
+
+    /// Since Linux 5.10; before, everything is synced. The mark of an earlier volatile mount, with which overlayfs refuses
+    /// a directory that may lack what was not synced, goes: the container was only restarted, the machine was not.
+    private static func makeVolatile(_ context: borrowing FilesystemContext, _ work: String) {
+        rmdir("\(work)/work/incompat/volatile")
+        rmdir("\(work)/work/incompat")
+        try? context.set("volatile")
     }
 
     /// Linux before 6.7: the layers are named by short links in a directory of our own beside the work directory, which
@@ -90,6 +99,7 @@ enum OverlayMount {
             try context.set("workdir", "W")
             for (key, value) in pinned { try context.set(key, value) }
             try context.set(label: label)
+            if overlay.isVolatile { makeVolatile(context, overlay.work) }
             return try context.mount()
         } catch {
             throw failure(error)
