@@ -327,6 +327,12 @@ func eventually(_ what: String, _ condition: () throws -> Bool) throws {
     throw Surprise("not within a minute: \(what)")
 }
 
+/// Whether a process is gone, or waits for nothing but its parent, which may be any.
+func hasEnded(_ pid: pid_t) -> Bool {
+    guard let line = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else { return true }
+    return line.split(separator: ")").last?.dropFirst().first == "Z"
+}
+
 /// A zygote as the daemon has one.
 final class TestZygote {
     let client: ZygoteClient

@@ -167,7 +167,7 @@ struct ProtocolTests {
         zygote.client.prepare()
         let killed = try zygote.awaitSpare(other: spare)
         kill(killed, SIGKILL)
-        try eventually("it is gone") { kill(killed, 0) != 0 }
+        try eventually("it is gone") { hasEnded(killed) }
         let second = try TestContainer(["true"])
         try second.request(.start)
         let pid = try second.spawn(zygote.client)
@@ -178,6 +178,6 @@ struct ProtocolTests {
         zygote.client.prepare()
         let last = try zygote.awaitSpare(other: pid)
         zygote.end()
-        try eventually("it goes, too") { kill(last, 0) != 0 }
+        try eventually("it goes, too") { hasEnded(last) }
     }
 }
