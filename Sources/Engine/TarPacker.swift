@@ -33,11 +33,17 @@ final class TarPacker {
     private var levels: [Level] = []
     private static let bufferSize = 256 << 10
 
-    private struct Level {
-        let directory: OwnedDescriptor
+    private final class Level {
+        let directory: FileDescriptor
         let archiveName: Name
         /// What is still to be packed of it, the next one last.
         var names: [Name]
+
+        init(_ directory: consuming FileDescriptor, _ archiveName: Name, names: [Name]) {
+            self.directory = directory
+            self.archiveName = archiveName
+            self.names = names
+        }
     }
 
     private struct FileIdentity: Hashable {
@@ -72,7 +78,7 @@ final class TarPacker {
     private func add(_ name: Name, in directory: Int32, as archiveName: Name) throws {
         try addEntry(name, in: directory, as: archiveName)
         while let level = levels.last {
-            guard let child = levels[levels.count - 1].names.popLast() else {
+            guard let child = level.names.popLast() else {
                 levels.removeLast()
                 continue
             }
@@ -134,14 +140,14 @@ final class TarPacker {
         case .gone: return
         case .mounted: return addBeneath(archiveName)
         case .opened(let descriptor):
-            let opened = OwnedDescriptor(FileDescriptor(owning: descriptor))
+            let opened = FileDescriptor(owning: descriptor)
             header.extendedAttributes = attributes(of: opened.raw)
             buffer += header.encoded()
             if isLayer, OverlayMarks.isOpaque(opened.raw) {
                 addMarker(archiveName + Array("/.wh..wh..opq".utf8))
             }
-            levels.append(
-                Level(directory: opened, archiveName: archiveName, names: try names(in: opened.raw).reversed()))
+            let children = try names(in: opened.raw)
+            levels.append(Level(opened, archiveName, names: children.reversed()))
         }
     }
 
