@@ -221,6 +221,26 @@ import Testing
         #expect(try manager.allocate(in: id1) == network("10.9.1.0/32"))
     }
 
+    /// Behind the last address of IPv6 there is no number, and behind all there are no pieces of a pool of everything.
+    @Test func theLastAddressThereIs() throws {
+        var manager = AddressManager(instance: "0011aabb")
+        let end = address("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
+        let range = SubnetRequest(
+            subnet: network("ffff:ffff:ffff:ffff::/64"), range: IPNetwork(host: end), hasGateway: false)
+        _ = try manager.addNetwork(id0, name: "a", [range])
+        for _ in 0..<2 {
+            #expect(try manager.allocate(in: id0, isIPv6: true).address == end)
+            #expect(throws: NetworkingError.self) { try manager.allocate(in: id0, isIPv6: true) }
+            manager.release(end, in: id0)
+        }
+        manager.removeNetwork(id0)
+        let full = SubnetRequest(
+            subnet: IPNetwork(end, prefixLength: 127), auxiliary: ["a": end, "b": end.advanced(by: -1)!])
+        #expect(
+            refusal { _ = try manager.addNetwork(id0, name: "a", [full]) }.contains("no address left for a gateway"))
+        #expect(AddressPool(base: network("::/0"), size: 0) == nil)
+    }
+
     @Test func anUnknownNetwork() {
         var manager = AddressManager(instance: "0011aabb")
         #expect(throws: NetworkingError.self) { try manager.allocate(in: id0) }

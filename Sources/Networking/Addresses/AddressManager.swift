@@ -144,8 +144,9 @@ struct SubnetLeases: Sendable {
     private let last: UInt128
     private var taken: Set<UInt128> = []
     private var reserved: Set<UInt128> = []
-    /// Everything from `first` up to here, this one excluded, is taken, reserved or resting.
-    private var lowest: UInt128
+    /// Everything from `first` up to here, this one excluded, is taken, reserved or resting; nil: everything up to `last`,
+    /// behind which there may be no number any more.
+    private var lowest: UInt128?
     /// Released lately, the oldest first. A neighbour's ARP entry, a connection or a cached name may still mean the one
     /// who had it, so these are used last.
     private var resting: [UInt128] = []
@@ -186,8 +187,8 @@ struct SubnetLeases: Sendable {
                 gateway = asked
             } else {
                 var candidate = first
-                while reserved.contains(candidate) { candidate += 1 }
-                guard candidate <= last else {
+                while candidate < last, reserved.contains(candidate) { candidate += 1 }
+                guard candidate <= last, !reserved.contains(candidate) else {
                     throw NetworkingError(.invalid, "the subnet \(network) has no address left for a gateway")
                 }
                 gateway = network.address.with(value: candidate)
@@ -196,7 +197,7 @@ struct SubnetLeases: Sendable {
         if let gateway { reserved.insert(gateway.value) }
         self.first = first
         self.last = last
-        lowest = first
+        lowest = first <= last ? first : nil
         subnet = Subnet(
             network: network, range: request.range?.network, gateway: gateway, auxiliary: request.auxiliary)
     }
@@ -215,9 +216,8 @@ struct SubnetLeases: Sendable {
     }
 
     mutating func takeNext() -> IPAddress? {
-        while lowest <= last {
-            let candidate = lowest
-            lowest += 1
+        while let candidate = lowest {
+            lowest = candidate < last ? candidate + 1 : nil
             if taken.contains(candidate) || reserved.contains(candidate) || resting.contains(candidate) { continue }
             taken.insert(candidate)
             return subnet.network.address.with(value: candidate)
@@ -231,6 +231,8 @@ struct SubnetLeases: Sendable {
     mutating func release(_ address: IPAddress) {
         guard taken.remove(address.value) != nil, first <= last, (first...last).contains(address.value) else { return }
         resting.append(address.value)
-        if resting.count > SubnetLeases.restingMaximum { lowest = min(lowest, resting.removeFirst()) }
+        guard resting.count > SubnetLeases.restingMaximum else { return }
+        let rested = resting.removeFirst()
+        lowest = min(lowest ?? rested, rested)
     }
 }

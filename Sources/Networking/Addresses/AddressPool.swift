@@ -9,7 +9,7 @@ public struct AddressPool: Hashable, Sendable {
 
     /// nil unless `size` is a prefix length within `base`.
     public init?(base: IPNetwork, size: Int) {
-        guard size >= base.prefixLength, size <= base.address.bitWidth else { return nil }
+        guard size > 0, size >= base.prefixLength, size <= base.address.bitWidth else { return nil }
         self.base = base.network
         self.size = size
     }
