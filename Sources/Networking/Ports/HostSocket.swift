@@ -27,7 +27,11 @@ final class HostSocket: Sendable {
 
     func close() {
         descriptor.withLock { descriptor in
-            if descriptor >= 0 { Glibc.close(descriptor) }
+            // A process that is being started may hold a copy until it executes: nobody is to connect to that one.
+            if descriptor >= 0 {
+                shutdown(descriptor, Int32(SHUT_RDWR))
+                Glibc.close(descriptor)
+            }
             descriptor = -1
         }
     }
