@@ -56,6 +56,7 @@ enum OverlayMount {
     /// Since Linux 5.10; before, everything is synced. The mark of an earlier volatile mount, with which overlayfs refuses
     /// a directory that may lack what was not synced, goes: the container was only restarted, the machine was not.
     private static func makeVolatile(_ context: borrowing FilesystemContext, _ work: String) {
+        unlink("\(work)/work/incompat/volatile/dirty")
         rmdir("\(work)/work/incompat/volatile")
         rmdir("\(work)/work/incompat")
         try? context.set("volatile")
