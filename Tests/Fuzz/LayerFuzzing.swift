@@ -6,7 +6,7 @@ import OCI
 
 /// Bytes of images.
 enum LayerFuzzing {
-    private static let limits: UnpackLimits = {
+    static let limits: UnpackLimits = {
         var limits = UnpackLimits.standard
         limits.layerBytes = 4 << 20
         limits.entries = 200
@@ -31,28 +31,35 @@ enum LayerFuzzing {
 
     /// A layer is unpacked into a directory; the input's checksums are put right first, or nothing would get far.
     static func tar(_ input: UnsafeRawBufferPointer) throws {
-        let staging = directory + "/layer"
-        mkdir(staging, 0o755)
-        mkdir(staging + "/fs", 0o755)
-        defer {
-            try? TreeRemoval.remove(staging)
-            verifyOutside()
-        }
         let archive = UnsafeMutableRawBufferPointer.allocate(byteCount: input.count, alignment: 16)
         defer { archive.deallocate() }
         archive.copyBytes(from: input)
         setChecksums(archive)
-        let unpacker = try LayerUnpacker(staging: staging, limits: limits)
-        var offset = 0
-        let reader = TarReader(limits: limits) {
-            guard offset < archive.count else { return nil }
-            let piece = min(1000, archive.count - offset)
-            defer { offset += piece }
-            return UnsafeRawBufferPointer(rebasing: archive[offset..<offset + piece])
+        try inFolder { staging in
+            mkdir(staging + "/fs", 0o755)
+            let unpacker = try LayerUnpacker(staging: staging, limits: limits)
+            var offset = 0
+            let reader = TarReader(limits: limits) {
+                guard offset < archive.count else { return nil }
+                let piece = min(1000, archive.count - offset)
+                defer { offset += piece }
+                return UnsafeRawBufferPointer(rebasing: archive[offset..<offset + piece])
+            }
+            try unpacker.unpack(reader)
+            try reader.drain()
+            try unpacker.finish(lowers: [])
         }
-        try unpacker.unpack(reader)
-        try reader.drain()
-        try unpacker.finish(lowers: [])
+    }
+
+    /// Gives `body` an empty folder, and looks afterwards at what is beside it.
+    static func inFolder(_ body: (String) throws -> Void) throws {
+        let folder = directory + "/layer"
+        mkdir(folder, 0o755)
+        defer {
+            try? TreeRemoval.remove(folder)
+            verifyOutside()
+        }
+        try body(folder)
     }
 
     private static func verifyOutside() {
@@ -66,7 +73,7 @@ enum LayerFuzzing {
             "a directory outside of the layer is as it was")
     }
 
-    private static func setChecksums(_ archive: UnsafeMutableRawBufferPointer) {
+    static func setChecksums(_ archive: UnsafeMutableRawBufferPointer) {
         var offset = 0
         while offset + 512 <= archive.count {
             let block = UnsafeMutableRawBufferPointer(rebasing: archive[offset..<offset + 512])

@@ -10,6 +10,7 @@ struct Fuzz {
 
     static let targets: [String: Target] = [
         "tar": LayerFuzzing.tar, "documents": LayerFuzzing.documents, "archive-names": LayerFuzzing.names,
+        "archive": ArchiveFuzzing.archive, "compression": ArchiveFuzzing.compression, "copy": ArchiveFuzzing.copy,
         "spec": RuntimeFuzzing.spec, "accounts": RuntimeFuzzing.accounts, "messages": RuntimeFuzzing.messages,
         "api": RequestFuzzing.bodies, "query": RequestFuzzing.query, "rules": RequestFuzzing.rules,
         "cri-log": LogFuzzing.cri, "json-log": LogFuzzing.json, "log-round": LogFuzzing.round,
