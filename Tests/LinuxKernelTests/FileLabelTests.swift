@@ -116,6 +116,9 @@ import Testing
                 kill(attacker, SIGKILL)
                 waitpid(attacker, nil, 0)
             }
+            // It is at work.
+            var status = stat()
+            repeat { lstat(inside + "/real", &status) } while status.st_mode & S_IFMT != S_IFLNK
             for round in 0..<rounds {
                 let label = SecurityContext("system_u:object_r:container_file_t:s0:c\(round % 2),c9")!
                 do throws(SystemError) { try relabel(inside, label) } catch {
@@ -129,7 +132,7 @@ import Testing
 
     // MARK: Helpers
 
-    private var rounds: Int { getenv("MYCONTAINER_RACES").flatMap { Int(String(cString: $0)) } ?? 400 }
+    private var rounds: Int { getenv("MYCONTAINER_RACES").flatMap { Int(String(cString: $0)) } ?? 2000 }
 
     private func relabel(_ path: String, _ label: SecurityContext) throws(SystemError) {
         let tree = try FileDescriptor(path, clinux_o_path())
