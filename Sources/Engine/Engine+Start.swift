@@ -95,25 +95,40 @@ extension Engine {
             return run.pid
         }
         try labelNetworkFiles(record, in: try networkFiles(record, modes))
-        try writeBundle(bundle, specification, try launchDocument(record, bundle))
+        let document = try launchDocument(record, bundle)
+        try writeBundle(bundle, specification, document)
         let namespaces = specification.linux?.namespaces ?? []
         let ownNetwork =
             namespaces.contains { $0.type == "network" && $0.path == nil } && !namespaces.contains { $0.type == "user" }
         let client = try startMonitor(container, bundle, ownNetwork: ownNetwork, waiting)
+        let root: OwnedDescriptor?
         do {
             // While the monitor reads its bundle and prepares what it can.
+            root = mountedLayers(document, specification)
             if let network { try joinNetworks(container, record, network) }
         } catch {
             _ = try? client.send(.abandon)
             throw error
         }
-        let reply = try await client.reply(to: try client.send(.start))
+        let order = try client.send(.start, descriptor: root?.raw)
+        withExtendedLifetime(consume root) {}
+        let reply = try await client.reply(to: order)
         switch reply.body {
         case .started(let pid, let startedAt):
             return Lifecycle.Run(pid: pid, startedAt: startedAt)
         case .failed(let failure): throw failure
         default: throw EngineError.internal("the container's monitor gave an answer that makes no sense")
         }
+    }
+
+    /// The container's root, mounted here, on a processor that would wait for the monitor otherwise. nil where that is
+    /// the monitor's: for user namespaces, labels and old kernels; and where it fails, since the monitor then says why.
+    private func mountedLayers(_ document: LaunchDocument, _ specification: RuntimeSpec) -> OwnedDescriptor? {
+        guard let linux = specification.linux, linux.mountLabel == nil, let overlay = document.overlay,
+            linux.namespaces?.contains(where: { $0.type == "user" }) == false,
+            let mount = try? overlay.mounted(label: nil)
+        else { return nil }
+        return OwnedDescriptor(mount)
     }
 
     /// Starts the monitor, which prepares itself and waits for the word.

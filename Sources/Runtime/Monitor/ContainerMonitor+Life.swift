@@ -5,18 +5,25 @@ import OCI
 
 extension ContainerMonitor {
     /// Makes the cgroup and starts the container. What was made is undone when it fails.
+    /// - Parameter root: the detached mount of its layers; nil: it is made here.
     /// - Returns: the host pid of the container's first process.
-    func start() throws(StartFailure) -> Int32 {
+    func start(root: consuming FileDescriptor?) throws(StartFailure) -> Int32 {
         guard state == .ready, let spec = spec.take() else {
             throw StartFailure(stage: "start", errno: EALREADY, message: "the container was started before")
         }
+        var descriptors = DescriptorSet()
+        var mountedOverlay: Int32?
+        if let root { mountedOverlay = descriptors.adopt(root) }
         // The container holds what it needs of them by then; its first process closes all that it inherits.
-        defer { supplies = MonitorSupplies() }
+        defer {
+            supplies = MonitorSupplies()
+            descriptors = DescriptorSet()
+        }
         do throws(StartFailure) {
             let cgroup = try makeCgroup(spec.linux?.resources)
             do throws(StartFailure) {
                 try at("cgroup", "cannot delegate the cgroup") { () throws(SystemError) in try cgroup.delegate(spec) }
-                try launch(spec, cgroup)
+                try launch(spec, cgroup, mountedOverlay)
             } catch {
                 try? cgroup.kill()
                 try? cgroup.remove()
@@ -44,7 +51,9 @@ extension ContainerMonitor {
         }
     }
 
-    private func launch(_ spec: RuntimeSpec, _ cgroup: ContainerCgroup) throws(StartFailure) {
+    private func launch(
+        _ spec: RuntimeSpec, _ cgroup: ContainerCgroup, _ mountedOverlay: Int32?
+    ) throws(StartFailure) {
         let handle = try CgroupHandle(cgroup)
         let stdio = try at("stdio", "cannot make the standard streams") { () throws(SystemError) in
             try streams.prepare()
@@ -55,13 +64,13 @@ extension ContainerMonitor {
         if sharesPids { try? Process.becomeSubreaper() }
         startedAt = MonitorClock.realtime()
         let filter = try seccompFilter()
-        var started = try ContainerProcess.start(
-            ContainerLaunch(
-                spec: supplies.joiningNetwork(spec), bundle: bundle, overlay: document.overlay,
-                cgroup: handle.placement, stdio: stdio,
-                seccomp: filter, reaper: document.reaper,
-                identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true,
-                mapsFiles: true, confinesReaper: document.confinesReaper ?? false), supervisor: seccompSupervisor)
+        var launch = ContainerLaunch(
+            spec: supplies.joiningNetwork(spec), bundle: bundle, overlay: document.overlay,
+            cgroup: handle.placement, stdio: stdio, seccomp: filter, reaper: document.reaper,
+            identity: IdentityRequest(document.user, document.groups), createWorkingDirectory: true,
+            mapsFiles: true, confinesReaper: document.confinesReaper ?? false)
+        launch.mountedOverlay = mountedOverlay
+        var started = try ContainerProcess.start(launch, supervisor: seccompSupervisor)
         // The start looks at relative paths from the bundle.
         chdir("/")
         var terminal = started.terminal.take()

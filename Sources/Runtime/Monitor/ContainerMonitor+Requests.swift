@@ -22,7 +22,7 @@ extension ContainerMonitor {
                 let position = try self.attach(attach, descriptor)
                 connection.reply(request.sequence, .attached(position))
             case .start:
-                let pid = try start()
+                let pid = try start(root: descriptor)
                 connection.reply(request.sequence, .started(pid: pid, startedAt: startedAt))
                 confine()
             case .signal(let number):

@@ -45,6 +45,7 @@ enum Rehearsal {
         ] { roundTrip(MonitorMessage(sequence: 1, body: body)) }
         roundTrip(ZygoteRequest.monitor(bundle: "/", ownNetwork: true))
         roundTrip(ZygoteReply.started(pid: 1))
+        for assignment in [SpareMonitor.Assignment.network, .container(bundle: "/")] { roundTrip(assignment) }
         try? exerciseStreams()
     }
 

@@ -9,7 +9,7 @@ struct SpareMonitor: ~Copyable {
     private let channel: MonitorChannel
 
     /// What it is told: a descriptor travels beside each.
-    private enum Assignment: Codable {
+    enum Assignment: Codable {
         /// The container's network namespace; before the other.
         case network
         /// The directory of the container's bundle, and the monitor's end of the ``MonitorChannel``.

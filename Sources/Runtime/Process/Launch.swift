@@ -21,6 +21,8 @@ public struct ContainerLaunch: Sendable {
     public var bundle: String
     /// Mounted as the container's root; nil: `spec.root.path`.
     public var overlay: LaunchDocument.Overlay?
+    /// The overlay's detached mount where somebody has made it already; the caller's.
+    public var mountedOverlay: Int32?
     public var cgroup: CgroupPlacement
     public var stdio: Stdio
     /// Used instead of `spec.linux.seccomp`; nil: compiled from it, no filter where that is absent too.

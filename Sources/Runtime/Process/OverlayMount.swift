@@ -8,11 +8,6 @@ enum OverlayMount {
     /// The kernel's own limit, OVL_MAX_STACK in fs/overlayfs/params.h.
     static let maximumLayers = 500
 
-    /// What would make the upper directory depend on more than itself, so that a commit's diff would lie.
-    private static let pinned = [
-        ("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"), ("xino", "off"),
-    ]
-
     /// A detached mount of the stack.
     /// - Parameter label: the SELinux label of everything in it, nil for those on the disk.
     static func detached(
@@ -25,7 +20,7 @@ enum OverlayMount {
                     + "flatten the image")
         }
         do {
-            return try appending(overlay, label)
+            return try overlay.mounted(label: label)
         } catch {
             // lowerdir+ came with Linux 6.7; before, layers are one option of limited length.
             guard error.errno == EINVAL, KernelVersion.running < KernelVersion(6, 7) else {
@@ -38,28 +33,6 @@ enum OverlayMount {
     private static func failure(_ error: SystemError) -> StartFailure {
         StartFailure(
             stage: "overlay", errno: error.errno, message: "cannot stack the image's layers: \(error)")
-    }
-
-    private static func appending(
-        _ overlay: LaunchDocument.Overlay, _ label: String?
-    ) throws(SystemError) -> FileDescriptor {
-        let context = try FilesystemContext("overlay")
-        for layer in overlay.lower { try context.set("lowerdir+", layer) }
-        try context.set("upperdir", overlay.upper)
-        try context.set("workdir", overlay.work)
-        for (key, value) in pinned { try context.set(key, value) }
-        try context.set(label: label)
-        if overlay.isVolatile { makeVolatile(context, overlay.work) }
-        return try context.mount()
-    }
-
-    /// Since Linux 5.10; before, everything is synced. The mark of an earlier volatile mount, with which overlayfs refuses
-    /// a directory that may lack what was not synced, goes: the container was only restarted, the machine was not.
-    private static func makeVolatile(_ context: borrowing FilesystemContext, _ work: String) {
-        unlink("\(work)/work/incompat/volatile/dirty")
-        rmdir("\(work)/work/incompat/volatile")
-        rmdir("\(work)/work/incompat")
-        try? context.set("volatile")
     }
 
     /// Linux before 6.7: the layers are named by short links in a directory of our own beside the work directory, which
@@ -91,17 +64,15 @@ enum OverlayMount {
             // Quoted: a label has commas.
             let context = label.map { ",context=\"\($0)\"" } ?? ""
             return try mounted(
-                "lowerdir=\(lower),upperdir=U,workdir=W" + pinned.map { ",\($0)=\($1)" }.joined() + context)
+                "lowerdir=\(lower),upperdir=U,workdir=W" + LaunchDocument.Overlay.pinned.map { ",\($0)=\($1)" }.joined()
+                    + context)
         }
         do throws(SystemError) {
             let context = try FilesystemContext("overlay")
             try context.set("lowerdir", lower)
             try context.set("upperdir", "U")
             try context.set("workdir", "W")
-            for (key, value) in pinned { try context.set(key, value) }
-            try context.set(label: label)
-            if overlay.isVolatile { makeVolatile(context, overlay.work) }
-            return try context.mount()
+            return try overlay.finish(context, label: label)
         } catch {
             throw failure(error)
         }

@@ -111,6 +111,12 @@ struct Preparation: ~Copyable {
             if let identities, identities.mapsFiles {
                 return descriptors.adopt(try MappedOverlay.detached(overlay, identities, label: label))
             }
+            if let made = launch.mountedOverlay {
+                return descriptors.adopt(
+                    try at("rootfs", "cannot use the root mount") { () throws(SystemError) in
+                        FileDescriptor(owning: try checked("dup") { fcntl(made, F_DUPFD_CLOEXEC, 3) })
+                    })
+            }
             return descriptors.adopt(try OverlayMount.detached(overlay, label: label))
         }
         guard let rootPath = rootPath(launch) else {
