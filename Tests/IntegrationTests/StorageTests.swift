@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Testing
 
@@ -154,6 +155,34 @@ struct StorageTests {
             )
             #expect(resolver.contains("nameserver 192.0.2.1"))
             #expect(resolver.contains("search example.org"))
+        }
+    }
+
+    @Test("Mount points that the image lacks lie below it: a start writes nothing into the container's own layer")
+    func mountPointLayer() throws {
+        try withDaemon { daemon in
+            try daemon.must("run", "--name", "box", "busybox", "ls", "/proc/1", "/sys/kernel", "/etc/hosts")
+            let data = try daemon.inspect("box")["GraphDriver"]["Data"]
+            let upper = try #require(data["UpperDir"].string)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: upper) == [])
+            #expect(try #require(data["LowerDir"].string).hasSuffix("/mount-points"))
+            #expect(try daemon.must("diff", "box") == "")
+            // What the image says of such a path counts: here, that it is gone.
+            try daemon.must("run", "--name", "bare", "busybox", "rm", "-rf", "/etc/passwd")
+            try daemon.must("commit", "bare", "bare")
+            #expect(try daemon.cli("run", "--rm", "bare", "cat", "/etc/passwd").status == 1)
+            #expect(try daemon.must("run", "--rm", "bare", "cat", "/etc/hosts").contains("localhost"))
+        }
+    }
+
+    @Test("What goes with its container is not synced, what stays is")
+    func volatileOverlay() throws {
+        try withDaemon { daemon in
+            let root = ["busybox", "sh", "-c", "grep ' / overlay' /proc/mounts && sync && touch /kept"]
+            #expect(try daemon.must(arguments: ["run", "--rm"] + root).contains("volatile"))
+            #expect(try !daemon.must(arguments: ["run", "--name", "box"] + root).contains("volatile"))
+            try daemon.must("start", "-a", "box")
+            #expect(try daemon.must("diff", "box").contains("A /kept"))
         }
     }
 
