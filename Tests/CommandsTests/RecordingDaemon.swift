@@ -19,6 +19,7 @@ final class RecordingDaemon: Sendable {
     private let listener: Int32
     private let requests = Mutex<[RecordedRequest]>([])
     private let answers: [(prefix: String, status: Int, body: String)]
+    private let connections = Mutex<Set<Int32>>([])
 
     static let id = String(repeating: "0123456789abcdef", count: 4)
 
@@ -46,9 +47,13 @@ final class RecordingDaemon: Sendable {
                     close(listener)
                     return
                 }
+                _ = connections.withLock { $0.insert(connection) }
                 startThread { [self] in
                     serve(connection)
-                    close(connection)
+                    connections.withLock { list in
+                        list.remove(connection)
+                        close(connection)
+                    }
                 }
             }
         }
@@ -57,6 +62,13 @@ final class RecordingDaemon: Sendable {
     func stop() {
         shutdown(listener, Int32(SHUT_RDWR))
         unlink(socketPath)
+    }
+
+    /// Closes the connections that clients keep.
+    func hangUp() {
+        connections.withLock { list in
+            for connection in list { shutdown(connection, Int32(SHUT_RDWR)) }
+        }
     }
 
     /// What has been asked since the last call, without questions about the daemon itself.

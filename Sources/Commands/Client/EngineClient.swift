@@ -120,7 +120,7 @@ final class EngineClient {
     func ask(_ method: HTTPMethod, _ path: String, _ query: Query = [:], upgrade: Bool = false) throws
         -> HTTPConnection
     {
-        let connection = try idle.popLast() ?? HTTPConnection(host)
+        let connection = try connection()
         try send(connection, method, path, query, body: nil, upgrade: upgrade)
         return connection
     }
@@ -163,9 +163,16 @@ final class EngineClient {
 
     // MARK: How
 
+    /// One that is idle, or a new one. The daemon may have closed it meanwhile: it was started again, or did not want to
+    /// wait any longer.
+    private func connection() throws -> HTTPConnection {
+        while let connection = idle.popLast() { if connection.isQuiet { return connection } }
+        return try HTTPConnection(host)
+    }
+
     private func negotiated(_ send: (HTTPConnection) throws -> Void) throws -> Answer {
         while true {
-            let connection = try idle.popLast() ?? HTTPConnection(host)
+            let connection = try connection()
             try send(connection)
             while idle.count < expected { idle.append(try HTTPConnection(host)) }
             expected = 0

@@ -27,6 +27,12 @@ final class HTTPConnection {
 
     var descriptor: Int32 { socket.descriptor.raw }
 
+    /// Whether nothing has come that nobody asked for: neither bytes nor the connection's end.
+    var isQuiet: Bool {
+        var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&state, 1, 0) == 0
+    }
+
     // MARK: Request
 
     /// What is not sent yet: a small request goes out as one write, since the daemon answers only after its end.
