@@ -125,7 +125,7 @@ extension Engine {
     /// the monitor's: for user namespaces, labels and old kernels; and where it fails, since the monitor then says why.
     private func mountedLayers(_ document: LaunchDocument, _ specification: RuntimeSpec) -> OwnedDescriptor? {
         guard let linux = specification.linux, linux.mountLabel == nil, let overlay = document.overlay,
-            linux.namespaces?.contains(where: { $0.type == "user" }) == false,
+            linux.namespaces?.contains(where: { $0.type == "user" }) == false, LaunchDocument.Overlay.isSupported,
             let mount = try? overlay.mounted(label: nil)
         else { return nil }
         return OwnedDescriptor(mount)

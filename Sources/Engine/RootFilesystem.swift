@@ -1,5 +1,6 @@
 import Glibc
 import LinuxKernel
+import MonitorProtocol
 
 /// A container's or image's file system as the daemon sees it: a detached overlay mount that no namespace shows, and
 /// that goes with its descriptor. Paths in it are resolved inside it.
@@ -26,12 +27,8 @@ struct RootFilesystem: ~Copyable {
     }
 
     private static func overlay(lower: [String], upper: (upper: String, work: String)?) throws -> FileDescriptor {
-        do throws(SystemError) {
-            return try mounted(lower.map { ("lowerdir+", $0) }, upper)
-        } catch {
-            // Known since Linux 6.7; before, one option holds them all. Old kernels look at options when all are there.
-            guard error.errno == EINVAL, KernelVersion.running < KernelVersion(6, 7) else { throw error }
-        }
+        if LaunchDocument.Overlay.isSupported { return try mounted(lower.map { ("lowerdir+", $0) }, upper) }
+        // One option holds them all.
         return try legacyOverlay(lower: lower, upper: upper)
     }
 

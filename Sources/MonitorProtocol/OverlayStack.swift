@@ -7,7 +7,11 @@ extension LaunchDocument.Overlay {
         ("redirect_dir", "off"), ("metacopy", "off"), ("index", "off"), ("xino", "off"),
     ]
 
-    /// A detached mount of the stack, on Linux 6.7 or newer (`lowerdir+`); `EINVAL` before.
+    /// Whether the kernel takes layers one by one (`lowerdir+`, Linux 6.7). One that doesn't writes a line into its log for
+    /// each attempt.
+    public static let isSupported = KernelVersion.running >= KernelVersion(6, 7)
+
+    /// A detached mount of the stack, where that is supported.
     /// - Parameter label: the SELinux label of everything in it, nil for those on the disk.
     public func mounted(label: String?) throws(SystemError) -> FileDescriptor {
         let context = try FilesystemContext("overlay")

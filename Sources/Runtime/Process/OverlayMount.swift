@@ -19,15 +19,13 @@ enum OverlayMount {
                 message: "the image has \(overlay.lower.count) layers and overlayfs stacks at most \(maximumLayers): "
                     + "flatten the image")
         }
+        // Before, layers are one option of limited length.
+        guard LaunchDocument.Overlay.isSupported else { return try byShortNames(overlay, label) }
         do {
             return try overlay.mounted(label: label)
         } catch {
-            // lowerdir+ came with Linux 6.7; before, layers are one option of limited length.
-            guard error.errno == EINVAL, KernelVersion.running < KernelVersion(6, 7) else {
-                throw failure(error)
-            }
+            throw failure(error)
         }
-        return try byShortNames(overlay, label)
     }
 
     private static func failure(_ error: SystemError) -> StartFailure {
