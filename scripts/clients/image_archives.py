@@ -48,7 +48,7 @@ class Archives(unittest.TestCase):
         with open(cls.archive, "wb") as file:
             file.write(saved.body)
         with open(cls.scratch + "/containers.conf", "w") as file:
-            file.write(f'[engine]\nruntime = "crun"\nconmon_path = ["{PODMAN}/usr/bin/conmon"]\nhelper_binaries_dir = ["{PODMAN}/usr/lib/podman"]\n'
+            file.write(f'[engine]\nlock_type = "file"\nruntime = "crun"\nconmon_path = ["{PODMAN}/usr/bin/conmon"]\nhelper_binaries_dir = ["{PODMAN}/usr/lib/podman"]\n'
                        f'[engine.runtimes]\ncrun = ["{PEERS}/usr/bin/crun"]\n')
 
     @classmethod

@@ -114,7 +114,11 @@ struct TarReader {
 
     /// The next entry; nil at the end of the archive. What was not read of the last one's content is skipped.
     mutating func nextEntry() throws -> TarHeader? {
-        while let _ = try content() {}
+        while left > 0 {
+            let count = try available()
+            position += count
+            left -= Int64(count)
+        }
         _ = try bytes(padding)
         padding = 0
         var extended: [String: [UInt8]] = [:]
@@ -143,14 +147,18 @@ struct TarReader {
     /// The next piece of the current entry's content; nil at its end.
     mutating func content() throws -> [UInt8]? {
         if left == 0 { return nil }
+        let count = try available()
+        let piece = Array(buffer[position..<position + count])
+        position += count
+        left -= Int64(count)
+        return piece
+    }
+
+    /// How much of the current entry's content is at hand, at least a byte.
+    private mutating func available() throws -> Int {
         if position == buffer.count { try fill() }
         if position == buffer.count { throw TarError(description: "the archive ends within a file") }
-        let count = min(Int64(buffer.count - position), left)
-        defer {
-            position += Int(count)
-            left -= count
-        }
-        return Array(buffer[position..<position + Int(count)])
+        return Int(min(Int64(buffer.count - position), left))
     }
 
     private mutating func entry(_ block: [UInt8], _ type: UInt8, _ size: Int64, _ extended: [String: [UInt8]]) throws
