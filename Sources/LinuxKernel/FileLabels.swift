@@ -8,8 +8,8 @@ public enum FileLabels {
     /// Whose labels the host itself depends on: what go-selinux refuses to relabel, and so dockerd and podman.
     private static let protected = [
         "/", "/bin", "/boot", "/dev", "/etc", "/etc/passwd", "/etc/pki", "/etc/shadow", "/home", "/lib", "/lib64",
-        "/media",
-        "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log",
+        "/media", "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib",
+        "/var/log",
     ]
 
     /// Whether the file is one of those whose labels are the host's, by whatever path it was found.

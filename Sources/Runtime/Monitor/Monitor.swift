@@ -74,6 +74,9 @@ public enum Monitor {
 
     /// Makes this process independent of who started it.
     static func settle() {
+        // A zygote ignores its children's ends. Who was executed leads a session already: then this changes nothing.
+        signal(SIGCHLD, SIG_DFL)
+        setsid()
         // A client that goes away is an error of one write, a log past a file size limit one of another. Hangups and
         // interrupts are meant for the daemon. All of this is reset in the container's processes.
         for ignored in [SIGPIPE, SIGXFSZ, SIGHUP, SIGINT, SIGTERM, SIGTTOU] { signal(ignored, SIG_IGN) }

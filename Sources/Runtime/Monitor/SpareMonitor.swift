@@ -57,8 +57,6 @@ struct SpareMonitor: ~Copyable {
 
     /// The child's part. Whatever does not depend on the container is done while there is time.
     private static func wait(_ channel: consuming MonitorChannel, _ supplies: MonitorSupplies) -> Int32 {
-        signal(SIGCHLD, SIG_DFL)
-        setsid()
         Monitor.settle()
         // A copy of the zygote's channel would hide the zygote's end from the daemon.
         guard (try? Monitor.closeDescriptors(except: [channel.rawDescriptor] + supplies.descriptors)) != nil else {

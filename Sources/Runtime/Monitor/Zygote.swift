@@ -1,9 +1,6 @@
-import ContainerLog
-import FoundationEssentials
 import Glibc
 import LinuxKernel
 import MonitorProtocol
-import OCI
 
 /// `mycontainer-runtime zygote`: forks monitors; see ``ZygoteClient`` for the other side.
 ///
@@ -80,8 +77,6 @@ public enum Zygote {
             case .child:
                 // A monitor that held the zygote's channel would hide the zygote's end from the daemon.
                 if end.raw != MonitorProtocol.inheritedSocket { close(MonitorProtocol.inheritedSocket) }
-                signal(SIGCHLD, SIG_DFL)
-                setsid()
                 Monitor.settle()
                 exit(Monitor.run(bundle: bundle, socket: end, supplies: supplies, hasLog: false))
             case .parent(let pid, let pidfd):
