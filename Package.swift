@@ -81,8 +81,6 @@ let package = Package(
             name: "Commands",
             dependencies: [
                 "CLinux", "EngineAPI", "LinuxKernel", "OCI",
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ], swiftSettings: strict),
 

@@ -15,7 +15,7 @@ struct Fuzz {
         "api": RequestFuzzing.bodies, "query": RequestFuzzing.query, "rules": RequestFuzzing.rules,
         "cri-log": LogFuzzing.cri, "json-log": LogFuzzing.json, "log-round": LogFuzzing.round,
         "dns": WireFuzzing.dns, "netlink": WireFuzzing.netlink, "reference": WireFuzzing.reference,
-        "template": WireFuzzing.template, "ordered-json": WireFuzzing.orderedJSON,
+        "answer": WireFuzzing.answer, "template": WireFuzzing.template, "ordered-json": WireFuzzing.orderedJSON,
     ]
 
     static func main() {

@@ -39,6 +39,38 @@ enum WireFuzzing {
         }
     }
 
+    /// What a daemon answers the command line: the same however its bytes come.
+    static func answer(_ input: UnsafeRawBufferPointer) throws {
+        let (kind, bytes) = input.variant
+        func parts(_ size: Int) -> (text: String, failed: Bool) {
+            let parser = AnswerParser()
+            parser.answersHead = kind & 1 == 1
+            var text = ""
+            var failed = false
+            do {
+                for start in stride(from: 0, to: bytes.count, by: size) {
+                    let piece = Array(bytes[start..<min(start + size, bytes.count)])
+                    try piece.withUnsafeBytes { try parser.feed($0) }
+                }
+                if kind & 2 == 2 { try parser.finish() }
+            } catch {
+                failed = true
+            }
+            while let part = parser.next() {
+                switch part {
+                case .head(let head, let isLast): text += "\(head)\(isLast)"
+                case .body(let bytes): text += bytes.map { String($0, radix: 16) + " " }.joined()
+                case .end: text += "|"
+                }
+            }
+            return (text + "\(parser.afterSwitch)", failed)
+        }
+        let whole = parts(max(1, bytes.count))
+        let pieces = parts(1 + kind >> 2)
+        require(whole.failed == pieces.failed, "an answer is refused whole or in pieces")
+        require(whole.failed || whole.text == pieces.text, "an answer's parts don't depend on how it comes")
+    }
+
     static func netlink(_ input: UnsafeRawBufferPointer) throws {
         for reply in NetlinkReply.split(Array(input)[...]) {
             _ = Link(reply)

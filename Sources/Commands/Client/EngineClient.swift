@@ -1,5 +1,4 @@
 import EngineAPI
-import NIOCore
 import NIOHTTP1
 
 /// A refusal by the daemon.
@@ -209,8 +208,11 @@ final class EngineClient {
     }
 
     private func target(_ path: String, _ query: Query) -> String {
-        let parameters = query.parameters.map { "\($0.name)=\(percentEncoded($0.value))" }
-        return "/v\(version)\(path)" + (parameters.isEmpty ? "" : "?" + parameters.joined(separator: "&"))
+        var target = "/v\(version)\(path)"
+        for (index, parameter) in query.parameters.enumerated() {
+            target += "\(index == 0 ? "?" : "&")\(parameter.name)=\(percentEncoded(parameter.value))"
+        }
+        return target
     }
 
     private func refusal(_ answer: Answer) throws -> DaemonError {
@@ -250,7 +252,7 @@ final class Answer {
     }
 
     /// The next piece of the body, nil at its end.
-    func next() throws -> ByteBuffer? {
+    func next() throws -> [UInt8]? {
         let piece = try connection.receiveBody()
         if piece == nil && connection.isIdle { release(connection) }
         return piece
@@ -277,7 +279,7 @@ final class Answer {
             try body(document)
         }
         while let piece = try next() {
-            pending += piece.readableBytesView
+            pending += piece
             while let end = pending.firstIndex(of: 10) {
                 let line = Array(pending[..<end])
                 pending.removeSubrange(...end)
@@ -301,7 +303,7 @@ final class HijackedStream {
                 "the daemon answered \(answer.head.status.code) to \(path) instead of opening a stream")
         }
         connection = answer.connection
-        early = try connection.hijack()
+        early = connection.hijack()
     }
 
     var descriptor: Int32 { connection.descriptor }

@@ -1,21 +1,13 @@
 import Glibc
 import LinuxKernel
-import NIOCore
-import NIOEmbedded
 import NIOHTTP1
 
-/// One HTTP/1.1 connection over a blocking socket. NIO's decoder reads the answers in an `EmbeddedChannel`: there is
-/// neither an event loop nor a thread, whose start would cost more than most requests.
+/// One HTTP/1.1 connection over a blocking socket: there is neither an event loop nor a thread, whose start would cost
+/// more than most requests.
 final class HTTPConnection {
     private let socket: UnixSocket
     private let host: Host
-    /// Made when the first answer is awaited: that takes as long as all that a command does before, and by then the
-    /// daemon is at work. For the same reason requests are not written by NIO's encoder.
-    private lazy var channel = EmbeddedChannel()
-    private lazy var decoder = ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes))
-    private var hasDecoder = false
-    /// Requests that the decoder has not been told of: it reads the answer to a `HEAD` differently.
-    private var unannounced: [HTTPRequestHead] = []
+    private let parser = AnswerParser()
     /// Whether the connection can take another request: the last answer has been read to its end.
     private(set) var isIdle = true
     private var closesAfterAnswer = false
@@ -42,19 +34,16 @@ final class HTTPConnection {
     /// Begins a request (RFC 9112, 3). With `Transfer-Encoding: chunked` each piece of the body becomes a chunk.
     func sendHead(_ method: HTTPMethod, _ target: String, _ headers: HTTPHeaders) throws {
         isIdle = false
-        var head = HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)
-        head.headers.add(name: "Host", value: "mycontainer")
-        head.headers.add(name: "User-Agent", value: "mycontainer")
+        parser.answersHead = method == .HEAD
         isChunked = headers.contains(name: "Transfer-Encoding")
-        held += "\(method.rawValue) \(target) HTTP/1.1\r\n".utf8
-        for (name, value) in head.headers {
+        held += "\(method.rawValue) \(target) HTTP/1.1\r\nHost: mycontainer\r\nUser-Agent: mycontainer\r\n".utf8
+        for (name, value) in headers {
             if (name + value).utf8.contains(where: { $0 == 10 || $0 == 13 || $0 == 0 }) {
                 throw CommandFailure("the header \(quoted(name)) can't be sent: it holds a line break or a zero byte")
             }
             held += "\(name): \(value)\r\n".utf8
         }
         held += "\r\n".utf8
-        unannounced.append(head)
     }
 
     func sendBody(_ bytes: [UInt8]) throws {
@@ -91,21 +80,21 @@ final class HTTPConnection {
     func receiveHead() throws -> HTTPResponseHead {
         while true {
             guard let part = try nextPart() else { throw lost("it closed the connection without an answer") }
-            guard case .head(let head) = part else { continue }
+            guard case .head(let head, let isLast) = part else { continue }
             // 1xx answers other than a switch of protocols announce the real one.
             if head.status.code >= 200 || head.status == .switchingProtocols {
-                closesAfterAnswer = !head.isKeepAlive
+                closesAfterAnswer = isLast
                 return head
             }
         }
     }
 
     /// The next piece of the answer's body, nil at its end.
-    func receiveBody() throws -> ByteBuffer? {
+    func receiveBody() throws -> [UInt8]? {
         while let part = try nextPart() {
             switch part {
             case .head: continue
-            case .body(let buffer): return buffer
+            case .body(let bytes): return bytes
             case .end:
                 isIdle = !closesAfterAnswer
                 return nil
@@ -117,95 +106,59 @@ final class HTTPConnection {
     /// The rest of the answer's body; at most 256 MiB, so that a broken daemon can't fill the memory.
     func receiveRest() throws -> [UInt8] {
         var bytes: [UInt8] = []
-        while let buffer = try receiveBody() {
-            bytes += buffer.readableBytesView
+        while let piece = try receiveBody() {
+            bytes += piece
             if bytes.count > 256 << 20 { throw lost("its answer is larger than 256 MiB") }
         }
         return bytes
     }
 
-    /// Whether a piece of the answer is here already, so that reading it does not block.
-    func hasBufferedPart() throws -> Bool {
-        if bufferedPart == nil { bufferedPart = try channel.readInbound(as: HTTPClientResponsePart.self) }
-        return bufferedPart != nil
-    }
-
-    private var bufferedPart: HTTPClientResponsePart?
     private var atEnd = false
 
-    private func nextPart() throws -> HTTPClientResponsePart? {
+    private func nextPart() throws -> AnswerParser.Part? {
         while true {
-            if try hasBufferedPart() {
-                defer { bufferedPart = nil }
-                return bufferedPart
-            }
+            if let part = parser.next() { return part }
             if atEnd { return nil }
             try receive()
         }
     }
 
-    /// Makes the decoder if need be, and tells it of the requests that are answered next.
-    private func prepareDecoder() throws {
-        if !hasDecoder {
-            hasDecoder = true
-            try channel.pipeline.syncOperations.addHandler(decoder)
-            // The decoder starts when the channel becomes active.
-            _ = try channel.connect(to: SocketAddress(unixDomainSocketPath: "/")).wait()
+    /// Reads once from the socket, waiting if need be, and feeds the parser.
+    private func receive() throws {
+        do {
+            try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { memory in
+                let count = try read(into: memory)
+                atEnd = count == 0
+                if atEnd { return try parser.finish() }
+                try parser.feed(UnsafeRawBufferPointer(rebasing: memory[..<count]))
+            }
+        } catch AnswerParser.Fault.cut {
+            throw lost("it closed the connection in the middle of an answer")
+        } catch AnswerParser.Fault.malformed(let what) {
+            throw lost("it does not speak HTTP (\(what))")
         }
-        for head in unannounced {
-            try channel.writeOutbound(HTTPClientRequestPart.head(head))
-            _ = try channel.readOutbound(as: HTTPClientRequestPart.self)
-        }
-        unannounced = []
     }
 
-    /// Reads once from the socket, waiting if need be, and feeds the decoder.
-    private func receive() throws {
-        try prepareDecoder()
-        var buffer = channel.allocator.buffer(capacity: 1 << 16)
-        let raw = descriptor
-        let count = try buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 1 << 16) { memory in
-            while true {
-                let count = read(raw, memory.baseAddress, memory.count)
-                if count >= 0 { return count }
-                if errno == EAGAIN {
-                    var wait = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
-                    poll(&wait, 1, -1)
-                } else if errno == ECONNRESET {
-                    return 0
-                } else if errno != EINTR {
-                    throw lost(goReason(errno))
-                }
+    /// - Returns: 0 at the connection's end.
+    private func read(into memory: UnsafeMutableRawBufferPointer) throws -> Int {
+        while true {
+            let count = Glibc.read(descriptor, memory.baseAddress, memory.count)
+            if count >= 0 { return count }
+            if errno == EAGAIN {
+                var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+                poll(&wait, 1, -1)
+            } else if errno == ECONNRESET {
+                return 0
+            } else if errno != EINTR {
+                throw lost(goReason(errno))
             }
-        }
-        do {
-            if count == 0 {
-                atEnd = true
-                // Ends a body that lasts until the connection closes.
-                _ = try channel.finish(acceptAlreadyClosed: true)
-            } else {
-                try channel.writeInbound(buffer)
-            }
-        } catch let error as HTTPParserError {
-            throw lost(
-                error == .invalidEOFState
-                    ? "it closed the connection in the middle of an answer" : "it does not speak HTTP (\(error))")
         }
     }
 
     /// Takes the connection out of HTTP after a `101 Switching Protocols`.
     ///
     /// - Returns: bytes of the new protocol that came with the answer.
-    func hijack() throws -> [UInt8] {
-        while let part = try nextPart() {
-            if case .end = part { break }
-        }
-        _ = channel.pipeline.syncOperations.removeHandler(decoder)
-        channel.embeddedEventLoop.run()
-        var early: [UInt8] = []
-        while let buffer = try channel.readInbound(as: ByteBuffer.self) { early += buffer.readableBytesView }
-        return early
-    }
+    func hijack() -> [UInt8] { parser.afterSwitch }
 
     private func lost(_ reason: String) -> CommandFailure {
         CommandFailure("lost the connection to the mycontainer daemon at \(host.display): \(reason)")

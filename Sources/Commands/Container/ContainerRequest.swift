@@ -297,7 +297,7 @@ struct ContainerRequest {
             if attachments.count == 1 && !isImplied && endpoint == EndpointSettings() { continue }
             endpoints[attachment.target] = endpoint
         }
-        if Set(attachments.map(\.isUserDefined)).count > 1 {
+        if attachments.contains(where: { $0.isUserDefined != attachments[0].isUserDefined }) {
             throw CommandFailure(
                 "conflicting options: cannot attach both user-defined and non-user-defined network-modes")
         }
@@ -314,14 +314,14 @@ struct ContainerRequest {
             network.aliases = arguments[Flags.networkAlias]
         }
         if network.isUserDefined { network.links = arguments[Flags.link] }
-        for (flag, path, what) in [
-            (Flags.ipv4, \NetworkAttachment.ipv4Address, "IPv4 address"),
-            (Flags.ipv6, \NetworkAttachment.ipv6Address, "IPv6 address"),
-            (Flags.macAddress, \NetworkAttachment.macAddress, "MAC address"),
-        ] where !arguments[flag].isEmpty {
-            if !network[keyPath: path].isEmpty { throw conflict(flag.option.name, what) }
-            network[keyPath: path] = arguments[flag]
+        func add(_ flag: Flag<String>, to address: inout String, _ what: String) throws(CommandFailure) {
+            if arguments[flag].isEmpty { return }
+            if !address.isEmpty { throw conflict(flag.option.name, what) }
+            address = arguments[flag]
         }
+        try add(Flags.ipv4, to: &network.ipv4Address, "IPv4 address")
+        try add(Flags.ipv6, to: &network.ipv6Address, "IPv6 address")
+        try add(Flags.macAddress, to: &network.macAddress, "MAC address")
         if arguments.isGiven(Flags.linkLocal) {
             if !network.linkLocalAddresses.isEmpty { throw conflict("link-local-ip", "link-local IP addresses") }
             network.linkLocalAddresses = arguments[Flags.linkLocal]

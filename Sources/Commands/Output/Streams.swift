@@ -5,11 +5,11 @@ import Glibc
 /// - Returns: false, with `errno` set, where they can't be written.
 @discardableResult
 func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Bool {
-    var rest = bytes[...]
+    var rest = bytes
     while !rest.isEmpty {
-        let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        let count = write(descriptor, rest.baseAddress, rest.count)
         if count >= 0 {
-            rest = rest.dropFirst(count)
+            rest = UnsafeRawBufferPointer(rebasing: rest[count...])
         } else if errno == EAGAIN {
             var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
             poll(&wait, 1, -1)

@@ -127,7 +127,7 @@ private func refuseTerminal(_ path: String, _ verb: String) throws(CommandFailur
 private func write(_ answer: Answer, to path: String) throws {
     if path.isEmpty {
         while let piece = try answer.next() {
-            let isWritten = piece.withUnsafeReadableBytes { writeAll($0, to: STDOUT_FILENO) }
+            let isWritten = piece.withUnsafeBytes { writeAll($0, to: STDOUT_FILENO) }
             if !isWritten { throw CommandFailure("cannot write to standard output: \(goReason(errno))") }
         }
         return
@@ -141,7 +141,7 @@ private func write(_ answer: Answer, to path: String) throws {
     defer { close(descriptor) }
     do {
         while let piece = try answer.next() {
-            let isWritten = piece.withUnsafeReadableBytes { writeAll($0, to: descriptor) }
+            let isWritten = piece.withUnsafeBytes { writeAll($0, to: descriptor) }
             if !isWritten { throw CommandFailure("cannot write \(path): \(goReason(errno))") }
         }
         if isPlain && rename(partial, path) != 0 { throw CommandFailure("cannot write \(path): \(goReason(errno))") }

@@ -59,7 +59,7 @@ enum CopyCommand {
         let answer = try engine.stream(.GET, "/containers/\(pathPart(container))/archive", ["path": source])
         if target == "-" {
             while let piece = try answer.next() {
-                let isWritten = piece.withUnsafeReadableBytes { writeAll($0, to: STDOUT_FILENO) }
+                let isWritten = piece.withUnsafeBytes { writeAll($0, to: STDOUT_FILENO) }
                 if !isWritten { throw CommandFailure("cannot write to standard output: \(goReason(errno))") }
             }
             return 0
@@ -69,7 +69,7 @@ enum CopyCommand {
         let directory = open(landing.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         if directory < 0 { throw CommandFailure("open \(landing.directory): \(goReason(errno))") }
         defer { close(directory) }
-        var reader = TarReader { try answer.next().map { Array($0.readableBytesView) } }
+        var reader = TarReader { try answer.next() }
         var unpacker = TarUnpacker(
             into: directory, renaming: landing.name.map { (from: lastPart(source), to: $0) },
             keepsOwners: invocation[archive])

@@ -35,7 +35,7 @@ enum LogsCommand {
                 ])
             var demultiplexer = OutputDemultiplexer(isFramed: !(container["Config"]["Tty"].bool ?? false))
             while let piece = try answer.next() {
-                try piece.withUnsafeReadableBytes { try demultiplexer.write($0) }
+                try piece.withUnsafeBytes { try demultiplexer.write($0) }
             }
             return 0
         }
