@@ -45,3 +45,8 @@ int clinux_start_writeback(int fd, off_t offset, off_t length) {
 }
 
 int clinux_clone_file(int to, int from) { return ioctl(to, FICLONE, from); }
+
+// The kernel reads and writes an int here, whatever the request's number says.
+int clinux_get_file_flags(int fd, unsigned int *flags) { return ioctl(fd, FS_IOC_GETFLAGS, flags); }
+
+int clinux_set_file_flags(int fd, unsigned int flags) { return ioctl(fd, FS_IOC_SETFLAGS, &flags); }

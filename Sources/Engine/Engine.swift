@@ -202,6 +202,8 @@ struct EnginePaths: Sendable {
         for directory in [containers, graveyard, seccomp] { try Files.makeDirectory(directory, mode: 0o700) }
         try MountPointLayer.make(at: mountPoints)
         try Files.makeDirectory(bundles, mode: 0o700)
+        // Where containers' directories are made: in the graveyard, and moved from there.
+        for directory in [graveyard, bundles] { DirectoryPlacement.spread(at: directory) }
     }
 }
 

@@ -34,6 +34,7 @@ final class VolumeManager: Sendable {
         self.root = root
         self.store = store
         try Files.makeDirectories(root, mode: 0o701)
+        DirectoryPlacement.spread(at: root)
         var known = Dictionary(try store.volumes().map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         for name in try Files.list(root) {
             if name.hasPrefix(VolumeManager.deleted) {

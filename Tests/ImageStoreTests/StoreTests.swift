@@ -1,3 +1,4 @@
+import CLinux
 import Database
 import Glibc
 import LinuxKernel
@@ -44,6 +45,21 @@ import Testing
         let shared = Recorder()
         _ = try await fixture.pull("app:base", store, shared)
         #expect(shared.statuses(image.layers[0].blob.digest.short) == ["Already exists"])
+    }
+
+    @Test func layersAreSpreadOverTheDisk() async throws {
+        // Where the file system doesn't know the mark, neither has it.
+        let marked = fixture.scratch.directory("marked")
+        DirectoryPlacement.spread(at: marked)
+        _ = try await fixture.open()
+        #expect(try flags(fixture.dataRoot + "/layers/staging") == flags(marked))
+    }
+
+    /// As lsattr(1) shows them, 0 where there are none.
+    private func flags(_ path: String) throws -> UInt32 {
+        let directory = try FileDescriptor(path, O_RDONLY | O_DIRECTORY)
+        var flags: UInt32 = 0
+        return clinux_get_file_flags(directory.raw, &flags) == 0 ? flags : 0
     }
 
     @Test func twoPullsAtOnceDoTheWorkOnce() async throws {

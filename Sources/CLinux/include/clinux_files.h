@@ -22,3 +22,9 @@ int clinux_syncfs(int fd);
 int clinux_start_writeback(int fd, off_t offset, off_t length);
 // Shares all of `from`'s blocks with `to` where the file system can: FICLONE of ioctl_ficlonerange(2).
 int clinux_clone_file(int to, int from);
+
+// FS_TOPDIR_FL of <linux/fs.h>, the T of chattr(1).
+#define CLINUX_TOP_DIRECTORY_FLAG 0x00020000u
+// A file's flags, as lsattr(1) and chattr(1) show and set them: ioctl_iflags(2).
+int clinux_get_file_flags(int fd, unsigned int *flags);
+int clinux_set_file_flags(int fd, unsigned int flags);

@@ -16,6 +16,7 @@ struct ContentStore: Sendable {
         ] {
             if mkdir(path, 0o700) < 0 && errno != EEXIST { throw SystemError.current("make directory \(path)") }
         }
+        DirectoryPlacement.spread(at: paths.staging)
         // What containers see as their root's mode when an image has no layers.
         try checked("change mode of \(paths.emptyLayer)") { chmod(paths.emptyLayer, 0o755) }
     }
