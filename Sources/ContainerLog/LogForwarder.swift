@@ -44,7 +44,8 @@ public enum LogAddress: Codable, Sendable, Equatable {
 }
 
 /// Sends each record of a log on. A receiver that does not take it holds the container's output back for ``patience`` at
-/// most, and then not again until it takes something: what it missed is counted, and told to it when it is back.
+/// most, and then not again until it takes something: what it missed is counted, and told to it when it is back. A
+/// connection that isn't made by then goes on being made meanwhile.
 final class LogForwarder {
     /// Milliseconds.
     private static let patience: Int32 = 1000
@@ -52,6 +53,7 @@ final class LogForwarder {
     private let destination: LogDestination
     private let address: LogAddress
     private var socket: FileDescriptor?
+    private var connecting: FileDescriptor?
     private var lost = 0
     private var ordinal = 0
     private var problem: String?
@@ -120,7 +122,7 @@ final class LogForwarder {
             // A receiver that was restarted has another socket: one more try.
             if socket != nil, try write(message) { return true }
             socket = nil
-            socket = try LogSocket.connect(address, patience: LogForwarder.patience)
+            try connect()
             if try write(message) { return true }
             throw SystemError("send to the log's receiver", errno: EPIPE)
         } catch {
@@ -128,6 +130,20 @@ final class LogForwarder {
             if lost == 0 { problem = "the log's receiver does not take it: \(error)" }
             return false
         }
+    }
+
+    private func connect() throws(SystemError) {
+        if connecting == nil { connecting = try LogSocket.begin(address) }
+        guard let pending = connecting?.raw else { return }
+        let isConnected: Bool
+        do throws(SystemError) {
+            isConnected = try LogSocket.isConnected(pending, patience: lost > 0 ? 0 : LogForwarder.patience)
+        } catch {
+            connecting = nil
+            throw error
+        }
+        guard isConnected else { throw SystemError("connect to the log's receiver", errno: ETIMEDOUT) }
+        socket = connecting.take()
     }
 
     /// false: the connection has ended.
@@ -216,13 +232,26 @@ enum SyslogHeader {
 
 /// Sockets to log receivers.
 enum LogSocket {
-    static func connect(_ address: LogAddress, patience: Int32) throws(SystemError) -> FileDescriptor {
+    /// A socket whose connection is made or being made.
+    static func begin(_ address: LogAddress) throws(SystemError) -> FileDescriptor {
         switch address {
         case .unixDatagram(let path): try unix(path, Int32(SOCK_DGRAM.rawValue))
         case .unixStream(let path): try unix(path, Int32(SOCK_STREAM.rawValue))
-        case .udp(let host, let port): try internet(host, port, Int32(SOCK_DGRAM.rawValue), patience)
-        case .tcp(let host, let port): try internet(host, port, Int32(SOCK_STREAM.rawValue), patience)
+        case .udp(let host, let port): try internet(host, port, Int32(SOCK_DGRAM.rawValue))
+        case .tcp(let host, let port): try internet(host, port, Int32(SOCK_STREAM.rawValue))
         }
+    }
+
+    /// Waits for the connection, `patience` milliseconds at most.
+    /// - Throws: where it was refused.
+    static func isConnected(_ socket: Int32, patience: Int32) throws(SystemError) -> Bool {
+        var waiting = pollfd(fd: socket, events: Int16(POLLOUT), revents: 0)
+        guard poll(&waiting, 1, patience) > 0 else { return false }
+        var failure: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(socket, SOL_SOCKET, SO_ERROR, &failure, &length)
+        if failure != 0 { throw SystemError("connect to the log's receiver", errno: failure) }
+        return true
     }
 
     private static let flags = Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
@@ -247,7 +276,7 @@ enum LogSocket {
     }
 
     private static func internet(
-        _ host: String, _ port: UInt16, _ type: Int32, _ patience: Int32
+        _ host: String, _ port: UInt16, _ type: Int32
     ) throws(SystemError) -> FileDescriptor {
         let family = host.contains(":") ? AF_INET6 : AF_INET
         let socket = FileDescriptor(owning: try checked("socket") { Glibc.socket(family, type | flags, 0) })
@@ -274,14 +303,7 @@ enum LogSocket {
                 }
             }
         }
-        if result == 0 { return socket }
-        guard errno == EINPROGRESS else { throw .current(operation) }
-        var waiting = pollfd(fd: socket.raw, events: Int16(POLLOUT), revents: 0)
-        guard poll(&waiting, 1, patience) > 0 else { throw SystemError(operation, errno: ETIMEDOUT) }
-        var failure: Int32 = 0
-        var length = socklen_t(MemoryLayout<Int32>.size)
-        getsockopt(socket.raw, SOL_SOCKET, SO_ERROR, &failure, &length)
-        if failure != 0 { throw SystemError(operation, errno: failure) }
+        guard result == 0 || errno == EINPROGRESS else { throw .current(operation) }
         return socket
     }
 }

@@ -12,7 +12,8 @@ public struct LogReadOptions: Sendable {
     public var tail: Int?
     public var stdout = true
     public var stderr = true
-    /// At the end of the log wait for more, until ``LogReader/Control/finish()`` or `cancel()`.
+    /// At the end of the log wait for more, until ``LogReader/Control/finish()`` or `cancel()`. Who does not follow gets
+    /// what the log has at the beginning, however fast it grows.
     public var follow = false
     /// Begin here instead of at the start of the oldest file.
     public var start: LogPosition?
@@ -24,8 +25,12 @@ public struct LogReadOptions: Sendable {
 
 /// Reads a container's log, rotated files first, while it may be written and rotated.
 ///
+/// Files are told apart by their inodes, since their names move with each rotation. What it has found it keeps open and
+/// reads to the end, also where a rotation deletes it meanwhile. Lost to it are only files that come and go while it
+/// reads older ones: where a writer fills more than the log keeps before its reader is through with that.
+///
 /// A reader belongs to one thread, which it blocks while it follows; it is stopped from others through its ``control``.
-/// It holds two descriptors, and two more when it follows.
+/// It holds a descriptor for each file that it has found and not read yet, two more, and a third when it follows.
 public final class LogReader {
     /// Stops a reader from another thread.
     public final class Control: Sendable {
@@ -64,7 +69,10 @@ public final class LogReader {
     private let path: String
     private let format: LogFormat
     private let options: LogReadOptions
+    private var end: LogPosition?
     private var file: OpenLog?
+    /// The files to read after `file`, oldest first. When they were found, `file` was not the live one any more.
+    private var newer: [OpenLog] = []
     private var watch: FileDescriptor?
     private var ended = false
     private var openLines: Set<LogStream> = []
@@ -74,6 +82,7 @@ public final class LogReader {
         self.path = path
         self.format = format
         self.options = options
+        end = options.end
         control = try Control()
         if options.follow { watch = try LogReader.watchDirectory(of: path) }
         file = try firstFile()
@@ -104,18 +113,14 @@ public final class LogReader {
             // Read before the log is: what was written before `finish()` is handed out.
             let finishing = control.finishing.load(ordering: .acquiring)
             if let file {
-                if let end = options.end, file.inode == end.inode, file.position >= end.offset { return nil }
+                if let end, file.inode == end.inode, file.position >= end.offset { return nil }
                 if let line = try file.nextLine() {
                     if let entry = line.withUnsafeBytes({ LogRecord.parse($0, format: format) }) { return entry }
                     continue
                 }
-                if let end = options.end, file.inode == end.inode { return nil }
-                if let newer = try successor(of: file) {
-                    self.file = newer
-                    continue
-                }
-            } else if let opened = try OpenLog(path) {
-                file = opened
+                if let end, file.inode == end.inode { return nil }
+                if try advance(from: file) { continue }
+            } else if try begin() {
                 continue
             }
             if finishing || !options.follow { return nil }
@@ -125,49 +130,67 @@ public final class LogReader {
 
     // MARK: - Files
 
-    /// The file after `file`: nil while that is the live one. Names move under us; the inode says which is which.
-    private func successor(of file: OpenLog) throws(SystemError) -> OpenLog? {
-        for _ in 0..<100 {
-            guard let live = fileStatus(path) else { return nil }
-            if live.inode == file.inode { return nil }
-            // It was rotated: what came between the last read and that is read first.
-            if try file.hasMore() { return file }
-            var index = 1
-            var candidate = path
-            while let status = fileStatus("\(path).\(index)"), status.inode != file.inode {
-                candidate = "\(path).\(index)"
-                index += 1
-            }
-            // Without our own file among them (it fell off the end) this is the oldest that is left.
-            guard let opened = try OpenLog(candidate) else { continue }
-            // Still the neighbour? Otherwise another rotation came in between.
-            let neighbour = fileStatus(candidate)?.inode == opened.inode
-            let own = fileStatus("\(path).\(index)")
-            if neighbour, own == nil || own?.inode == file.inode { return opened }
-        }
-        return try OpenLog(path)
+    /// Takes up a log that was not there before, from its oldest file on; false while there is none.
+    private func begin() throws(SystemError) -> Bool {
+        newer = try files(after: nil).reversed()
+        if newer.isEmpty { return false }
+        file = newer.removeFirst()
+        return true
     }
 
-    /// All files, newest first, each once.
-    private func files() throws(SystemError) -> [OpenLog] {
-        var all: [OpenLog] = []
+    /// Goes on to the file after `current`, which has been read to its end; false while that is the live one.
+    private func advance(from current: OpenLog) throws(SystemError) -> Bool {
+        if newer.isEmpty {
+            if fileStatus(path)?.inode == current.inode { return false }
+            // It was rotated: what came between the last read and that is read first.
+            if try current.hasMore() { return true }
+            newer = try files(after: current).reversed()
+            if newer.isEmpty { return false }
+        }
+        file = newer.removeFirst()
+        return true
+    }
+
+    /// Numbers without a file that are looked at before the numbers are taken to have ended. A rotation leaves one free
+    /// for a moment; for two in a row there has to be a rotation between two looks.
+    private static let gap = 8
+
+    /// The files that are newer than `known`, or all of them, newest first, each once.
+    ///
+    /// Rotations go on meanwhile, and rename the oldest file first. A file only ever moves to a higher number, and one
+    /// that is newer stays at a lower one: on the way up to `known` every file in between is met, at least once, and for
+    /// the last time in its order. Where `known` isn't met it has been deleted, and so may others have been.
+    private func files(after known: OpenLog?) throws(SystemError) -> [OpenLog] {
+        var found: [OpenLog] = []
         var index = 0
-        while let opened = try OpenLog(index == 0 ? path : "\(path).\(index)") {
-            if all.last?.inode != opened.inode { all.append(opened) }
+        var missing = 0
+        while missing < LogReader.gap {
+            if let opened = try OpenLog(index == 0 ? path : "\(path).\(index)") {
+                missing = 0
+                if opened.inode == known?.inode { return found }
+                found.removeAll { $0.inode == opened.inode }
+                found.append(opened)
+            } else {
+                missing += 1
+            }
             index += 1
         }
-        return all
+        // The place of one that has been deleted since is not known.
+        let places = try found.map { file throws(SystemError) in try fileStatus(file.raw).links > 0 }
+        return zip(found, places).filter(\.1).map(\.0)
     }
 
     private func firstFile() throws(SystemError) -> OpenLog? {
-        var candidates = try files()
-        if let end = options.end {
+        var candidates = try files(after: nil)
+        if let end {
             // Nothing behind the end matters; a log whose end has been rotated away has nothing before it either.
             guard let newest = candidates.firstIndex(where: { $0.inode == end.inode }) else {
                 ended = true
                 return nil
             }
             candidates.removeFirst(newest)
+        } else if !options.follow, let newest = candidates.first {
+            end = LogPosition(inode: newest.inode, offset: try fileStatus(newest.raw).size)
         }
         if let start = options.start, let oldest = candidates.firstIndex(where: { $0.inode == start.inode }) {
             candidates.removeSubrange((oldest + 1)...)
@@ -186,7 +209,8 @@ public final class LogReader {
                 }
             }
         }
-        if let tail = options.tail { return try tailStart(candidates, tail: tail, notBefore: chosen) }
+        if let tail = options.tail { chosen = try tailStart(candidates, tail: tail, notBefore: chosen) }
+        newer = candidates.prefix { $0 !== chosen }.reversed()
         return chosen
     }
 
@@ -197,13 +221,13 @@ public final class LogReader {
         var counted = false
         for candidate in candidates {
             let lowest = candidate === floor ? candidate.position : 0
-            let bound = options.end.flatMap { $0.inode == candidate.inode ? $0.offset : nil }
-            let end = if let bound { bound } else { try fileStatus(candidate.raw).size }
+            let bound = end.flatMap { $0.inode == candidate.inode ? $0.offset : nil }
+            let last = if let bound { bound } else { try fileStatus(candidate.raw).size }
             if tail <= 0 {
-                candidate.seek(end)
+                candidate.seek(last)
                 return candidate
             }
-            var scan = BackwardScan(file: candidate.raw, end: end)
+            var scan = BackwardScan(file: candidate.raw, end: last)
             while let record = try scan.next(), record.start >= lowest {
                 guard let ends = record.withBytes({ LogRecord.endsLine($0, format: format) }) else { continue }
                 if ends || !counted {

@@ -174,9 +174,11 @@ public struct LogWriter: ~Copyable {
             }
         }
         if let failure {
-            // Whole records stay; half of one would be a damaged line.
+            // Whole records stay; half of one would be a damaged line. The size is asked for: others may have emptied it.
             let whole = output.withUnsafeBytes { $0.lastNewline(before: written).map { $0 + 1 } ?? 0 }
-            if whole < written { ftruncate(file.raw, off_t(size + Int64(whole))) }
+            if whole < written, let status = try? fileStatus(file.raw) {
+                ftruncate(file.raw, off_t(max(0, status.size - Int64(written - whole))))
+            }
             lost(end - whole, failure)
             written = whole
         } else {
@@ -232,16 +234,24 @@ public struct LogWriter: ~Copyable {
 struct FileStatus {
     var inode: UInt64
     var size: Int64
+    /// Names that it has; 0 when it has been deleted.
+    var links: UInt64
+
+    fileprivate init(_ status: stat) {
+        inode = UInt64(status.st_ino)
+        size = Int64(status.st_size)
+        links = UInt64(status.st_nlink)
+    }
 }
 
 func fileStatus(_ descriptor: Int32) throws(SystemError) -> FileStatus {
     var status = stat()
     try checked("fstat") { fstat(descriptor, &status) }
-    return FileStatus(inode: UInt64(status.st_ino), size: Int64(status.st_size))
+    return FileStatus(status)
 }
 
 func fileStatus(_ path: String) -> FileStatus? {
     var status = stat()
     guard stat(path, &status) == 0 else { return nil }
-    return FileStatus(inode: UInt64(status.st_ino), size: Int64(status.st_size))
+    return FileStatus(status)
 }

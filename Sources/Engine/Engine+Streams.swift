@@ -87,16 +87,21 @@ extension Engine {
             let follows = options.follow && (record.lifecycle.isRunning || record.lifecycle.isStarting)
             read.follow = follows
             let ticket = follows ? container.wait(.notRunning) : nil
-            return try LogPump.stream(
-                path: self.paths.logFile(record.id), format: LogFormat(rawValue: log.format) ?? .cri, options: read,
-                isTerminal: record.isTerminal, timestamps: options.timestamps,
-                details: options.details ? LogDetails.text(record) : nil,
-                finish: ticket.map { ticket in
-                    { @Sendable in
-                        _ = try? await ticket.value()
-                        container.forget(ticket)
-                    }
-                })
+            do {
+                return try LogPump.stream(
+                    path: self.paths.logFile(record.id), format: LogFormat(rawValue: log.format) ?? .cri, options: read,
+                    isTerminal: record.isTerminal, timestamps: options.timestamps,
+                    details: options.details ? LogDetails.text(record) : nil,
+                    finish: ticket.map { ticket in
+                        { @Sendable in
+                            _ = try? await ticket.value()
+                            container.forget(ticket)
+                        }
+                    })
+            } catch {
+                if let ticket { container.forget(ticket) }
+                throw error
+            }
         }
     }
 

@@ -19,13 +19,7 @@ enum LogPump {
         let handover = Handover()
         let control = reader.control
         let box = ReaderBox(reader)
-        let watcher = finish.map { finish in
-            Task {
-                await finish()
-                control.finish()
-            }
-        }
-        let started = Thread.detached(stackSize: 512 << 10) {
+        try DetachedThread.start(stackSize: 512 << 10) {
             let reader = box.take()
             var gathered: [UInt8] = []
             do {
@@ -44,7 +38,12 @@ enum LogPump {
                 handover.end(error)
             }
         }
-        guard started else { throw SystemError("start a thread that reads the log", errno: 11) }
+        let watcher = finish.map { finish in
+            Task {
+                await finish()
+                control.finish()
+            }
+        }
         let owner = StreamOwner {
             handover.cancel()
             control.cancel()

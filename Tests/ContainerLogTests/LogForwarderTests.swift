@@ -131,6 +131,41 @@ struct LogForwarderTests {
         #expect(try log.lines().count == 5001)
     }
 
+    /// A machine that is off: nothing answers, nothing refuses. Without the limit each line waits anew.
+    @Test(.timeLimit(.minutes(1))) func aReceiverThatDoesNotAnswerHoldsUpOnce() throws {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = INADDR_LOOPBACK.bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        func each(_ call: (UnsafeMutablePointer<sockaddr>) -> Int32) -> Int32 {
+            withUnsafeMutablePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { call($0) }
+            }
+        }
+        try #require(each { bind(listener, $0, length) } == 0 && listen(listener, 0) == 0)
+        try #require(each { getsockname(listener, $0, &length) } == 0)
+        // With its queue full the kernel answers nobody any more.
+        var waiting: [Int32] = []
+        repeat {
+            let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
+            waiting.append(client)
+            _ = each { connect(client, $0, length) }
+            var entry = pollfd(fd: client, events: Int16(POLLOUT), revents: 0)
+            if poll(&entry, 1, 500) == 0 { break }
+        } while waiting.count < 20
+        let log = TestLog()
+        let receiver = LogAddress.tcp("127.0.0.1", port: UInt16(bigEndian: address.sin_port))
+        let destination = LogDestination.syslog(
+            .init(address: receiver, format: .rfc5424, facility: 3, tag: "tag", hostname: "box"))
+        try write(log, to: destination) { writer in
+            for number in 0..<200 { writer.append("\(number)\n", .stdout, at: time) }
+            #expect(writer.takeProblem()?.contains("the log's receiver does not take it") == true)
+        }
+        #expect(try log.lines().count == 200)
+        for descriptor in waiting + [listener] { close(descriptor) }
+    }
+
     @Test func jsonLinesCarryAttributes() throws {
         let log = TestLog(.json)
         var writer = try LogWriter(

@@ -114,17 +114,17 @@ private let base: Int64 = 1_700_000_000 * second
         #expect(entries.map(\.partial) == [false, true])
     }
 
-    @Test(arguments: [LogFormat.cri, .json]) func followersSeeEverythingAcrossRotation(format: LogFormat) async throws {
+    @Test(arguments: [LogFormat.cri, .json], [(200_000, 30_000), (1_000, 10_000)])
+    func followersSeeEverythingAcrossRotation(format: LogFormat, _ sizes: (file: Int64, lines: Int)) async throws {
         let log = TestLog(format)
         let path = log.path
-        let lines = 30_000
         var options = LogReadOptions()
         options.follow = true
         let reader = UncheckedBox(try LogReader(path: path, format: format, options: options))
         let control = reader.value.control
         let writing = Thread {
-            var writer = try! LogWriter(path: path, format: format, maxSize: 200_000, maxFiles: 1000)
-            for index in 0..<lines { writer.append("line \(index)\n", at: base + Int64(index)) }
+            var writer = try! LogWriter(path: path, format: format, maxSize: sizes.file, maxFiles: 5000)
+            for index in 0..<sizes.lines { writer.append("line \(index)\n", at: base + Int64(index)) }
             control.finish()
         }
         var next = 0
@@ -135,8 +135,72 @@ private let base: Int64 = 1_700_000_000 * second
             }
             next += 1
         }
-        #expect(next == lines)
+        #expect(next == sizes.lines)
         writing.join()
+    }
+
+    /// While a rotation renames the files, one number after the other has none.
+    @Test(arguments: [false, true]) func aRotationUnderWayHidesNothing(follow: Bool) throws {
+        let log = TestLog()
+        var writer = try log.writer(maxSize: 10_000, maxFiles: 10)
+        for index in 0..<1000 { writer.append("line \(index)\n", at: base) }
+        let count = log.names.count
+        #expect(count > 3)
+        for free in 0..<count {
+            if free > 0 {
+                let (from, to) = (count - free, count - free + 1)
+                #expect(rename(log.path + (from == 0 ? "" : ".\(from)"), "\(log.path).\(to)") == 0)
+            }
+            var options = LogReadOptions()
+            options.follow = follow
+            let reader = try LogReader(path: log.path, format: .cri, options: options)
+            reader.control.finish()
+            var lines: [String] = []
+            while let entry = try reader.next() { lines.append(String(decoding: entry.content, as: UTF8.self)) }
+            #expect(lines == (0..<1000).map { "line \($0)\n" })
+        }
+    }
+
+    /// A reader that is slower than the rotation has open what it has still to read.
+    @Test func whatIsDeletedUnderAReaderIsReadToItsEnd() throws {
+        let log = TestLog()
+        var writer = try log.writer(maxSize: 1000, maxFiles: 3)
+        var written = 0
+        /// Until what is the live file now is the oldest one.
+        func rotate() {
+            let live = fileStatus(log.path)?.inode
+            while fileStatus(log.path + ".2")?.inode != live {
+                writer.append("line \(written)\n", at: base)
+                written += 1
+            }
+        }
+        rotate()
+        let oldest = try #require(try log.lines().first)
+        var options = LogReadOptions()
+        options.follow = true
+        let reader = try LogReader(path: log.path, format: .cri, options: options)
+        var got = [try #require(try reader.next())]
+        rotate()
+        reader.control.finish()
+        while let entry = try reader.next() { got.append(entry) }
+        let lines = got.map { String(decoding: $0.content, as: UTF8.self) }
+        let first = try #require(Int(oldest.dropFirst(5).dropLast()))
+        #expect(lines == (first..<written).map { "line \($0)\n" })
+        #expect(try log.lines().first != oldest)
+    }
+
+    @Test func whoDoesNotFollowGetsWhatWasThere() throws {
+        let log = TestLog()
+        var writer = try log.writer(maxSize: 1000, maxFiles: 100)
+        for index in 0..<50 { writer.append("line \(index)\n", at: base) }
+        let reader = try LogReader(path: log.path, format: .cri)
+        var count = 0
+        while try reader.next() != nil {
+            count += 1
+            // As much again for everything that is read: without an end it would never end.
+            if count <= 100 { for _ in 0..<2 { writer.append("more\n", at: base) } }
+        }
+        #expect(count == 50)
     }
 
     @Test func aFollowerWaitsForALogAndStopsWhenToldTo() throws {

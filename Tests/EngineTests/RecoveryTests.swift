@@ -2,6 +2,7 @@ import Database
 import EngineAPI
 import FoundationEssentials
 import Glibc
+import LinuxKernel
 import MonitorProtocol
 import Testing
 
@@ -111,7 +112,7 @@ import Testing
             let lock = open(bundle + "/" + MonitorProtocol.lockName, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
             try #require(flock(lock, LOCK_EX) == 0)
             let listener = try MonitorListener(bundle: bundle)
-            let answers = Thread.detached(stackSize: 1 << 20) {
+            try DetachedThread.start(stackSize: 1 << 20) {
                 defer { close(lock) }
                 var entry = pollfd(fd: listener.rawDescriptor, events: Int16(POLLIN), revents: 0)
                 while poll(&entry, 1, -1) < 0 {}
@@ -125,7 +126,6 @@ import Testing
                 try? channel.send(MonitorMessage(sequence: hello.sequence, body: .hello(status)))
                 try? channel.send(MonitorMessage(sequence: 0, body: .exited(exit)))
             }
-            try #require(answers)
         }
         let engine = try await host.open()
         let end = try await engine.waitContainer(container.id, condition: .notRunning).value()

@@ -20,9 +20,7 @@ final class MonitorReader: Sendable {
         wake = FileDescriptor(owning: try checked("eventfd") { eventfd(0, Int32(EFD_CLOEXEC)) })
         var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(u64: MonitorReader.wakeKey))
         try checked("epoll_ctl") { epoll_ctl(epoll.raw, EPOLL_CTL_ADD, wake.raw, &event) }
-        guard Thread.detached(stackSize: 1 << 20, { self.run() }) else {
-            throw SystemError("start the thread that listens to monitors", errno: EAGAIN)
-        }
+        try DetachedThread.start(stackSize: 1 << 20) { self.run() }
     }
 
     func add(_ client: MonitorClient) throws {

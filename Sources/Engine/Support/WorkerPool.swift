@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import LinuxKernel
 import Synchronization
 
 /// Threads of the engine's own, on which its asynchronous functions run.
@@ -51,13 +52,14 @@ final class WorkerPool: TaskExecutor {
     }
 
     private func startThread() {
-        let started = Thread.detached(stackSize: 512 << 10) { self.work() }
-        if !started {
+        do throws(SystemError) {
+            try DetachedThread.start(stackSize: 512 << 10) { self.work() }
+        } catch {
             pthread_mutex_lock(&shared.pointee.mutex)
             shared.pointee.threads -= 1
             let none = shared.pointee.threads == 0
             pthread_mutex_unlock(&shared.pointee.mutex)
-            precondition(!none, "mycontainerd: no thread can be started: \(String(cString: strerror(errno)))")
+            precondition(!none, "mycontainerd: \(error)")
         }
     }
 
@@ -107,33 +109,3 @@ final class WorkerPool: TaskExecutor {
 }
 
 extension WorkerPool: @unchecked Sendable {}
-
-/// A plain detached POSIX thread.
-enum Thread {
-    private final class Body: Sendable {
-        let run: @Sendable () -> Void
-        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-    }
-
-    /// Runs `body` on a new detached thread with all signals blocked; false when none could be started.
-    static func detached(stackSize: Int, _ body: @escaping @Sendable () -> Void) -> Bool {
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        defer { pthread_attr_destroy(&attributes) }
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-        pthread_attr_setstacksize(&attributes, stackSize)
-        var thread = pthread_t()
-        let context = Unmanaged.passRetained(Body(body))
-        let result = pthread_create(
-            &thread, &attributes,
-            { context in
-                var all = sigset_t()
-                sigfillset(&all)
-                pthread_sigmask(SIG_BLOCK, &all, nil)
-                Unmanaged<Body>.fromOpaque(context!).takeRetainedValue().run()
-                return nil
-            }, context.toOpaque())
-        if result != 0 { context.release() }
-        return result == 0
-    }
-}

@@ -8,45 +8,48 @@ import LinuxKernel
 /// task that made it. Ours are known by that name: a thread id would not do, since the kernel counts it in the first
 /// PID namespace.
 final class FirewallWatcher: Sendable {
-    private let stop: Int32
+    private let stop: StopEvent
 
     /// - Parameter onLost: called on the watcher's thread.
     init(table: String, taskName: String, onLost: @escaping @Sendable () -> Void) throws(NetworkingError) {
         do {
             let socket = try NetfilterSocket(groups: NetfilterSocket.rulesetGroup)
-            let event = try checked("make an eventfd") { eventfd(0, Int32(EFD_CLOEXEC)) }
-            stop = event
-            let work = Work(socket: socket, stop: event, table: table, taskName: taskName, onLost: onLost)
-            var thread = pthread_t()
-            let code = pthread_create(
-                &thread, nil,
-                { argument in
-                    netfilter_set_task_name("nft-watcher")
-                    Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue().run()
-                    return nil
-                }, Unmanaged.passRetained(work).toOpaque())
-            guard code == 0 else { throw SystemError("start a thread", errno: code) }
-            pthread_detach(thread)
+            stop = try StopEvent()
+            let work = Work(socket: socket, stop: stop, table: table, taskName: taskName, onLost: onLost)
+            try DetachedThread.start(stackSize: 512 << 10) {
+                netfilter_set_task_name("nft-watcher")
+                work.run()
+            }
         } catch {
             throw NetworkingError(.system, "changes of the nftables ruleset can't be watched: \(error)")
         }
     }
 
-    deinit {
-        // The thread closes it.
-        var one = UInt64(1)
-        write(stop, &one, 8)
+    deinit { stop.signal() }
+
+    /// Held by both sides: either may go first.
+    private final class StopEvent: Sendable {
+        let descriptor: FileDescriptor
+
+        init() throws(SystemError) {
+            descriptor = FileDescriptor(owning: try checked("make an eventfd") { eventfd(0, Int32(EFD_CLOEXEC)) })
+        }
+
+        func signal() {
+            var one = UInt64(1)
+            write(descriptor.raw, &one, 8)
+        }
     }
 
-    private final class Work {
+    private final class Work: Sendable {
         let socket: NetfilterSocket
-        let stop: Int32
+        let stop: StopEvent
         let table: String
         let taskName: String
         let onLost: @Sendable () -> Void
 
         init(
-            socket: consuming NetfilterSocket, stop: Int32, table: String, taskName: String,
+            socket: consuming NetfilterSocket, stop: StopEvent, table: String, taskName: String,
             onLost: @escaping @Sendable () -> Void
         ) {
             self.socket = socket
@@ -56,14 +59,12 @@ final class FirewallWatcher: Sendable {
             self.onLost = onLost
         }
 
-        deinit { close(stop) }
-
         func run() {
             var isTouched = false
             while true {
                 var polled = [
                     pollfd(fd: socket.raw, events: Int16(POLLIN), revents: 0),
-                    pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
+                    pollfd(fd: stop.descriptor.raw, events: Int16(POLLIN), revents: 0),
                 ]
                 guard poll(&polled, 2, -1) >= 0 || errno == EINTR else { return }
                 if polled[1].revents != 0 { return }
