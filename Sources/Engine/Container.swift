@@ -15,6 +15,8 @@ final class Container: Sendable {
     private struct State {
         var record: ContainerRecord
         var run: ActiveRun?
+        /// When the last start began, on the monotonic clock; nil where that was another daemon's.
+        var begun: Int64?
         var network: NetworkRun?
         /// The networks of the last run being given back.
         var networkRelease: Task<Void, Never>?
@@ -45,6 +47,9 @@ final class Container: Sendable {
     var lifecycle: Lifecycle { state.withLock { $0.record.status.lifecycle } }
     var isRemoved: Bool { state.withLock { $0.removed } }
     var activeRun: ActiveRun? { state.withLock { $0.run } }
+    var begun: Int64? { state.withLock { $0.begun } }
+
+    func setBegun(_ time: Int64) { state.withLock { $0.begun = time } }
 
     /// Changes the record and returns what it was before and is after.
     @discardableResult

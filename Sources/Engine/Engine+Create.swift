@@ -116,7 +116,7 @@ extension Engine {
         // Checks what only a whole specification shows (devices, mounts), before anything is on disk.
         _ = try specification(
             record, modes: plan.modes, userNamespace: try self.userNamespace(of: record),
-            pidOfContainer: { _ throws(EngineError) in 1 })
+            networkFiles: try networkFiles(record, plan.modes), pidOfContainer: { _ throws(EngineError) in 1 })
         try makeDirectories(record, modes: plan.modes)
         try store.insert(
             record, images: imageStore, volumes: Set(mounts.map(\.point.name).filter { !$0.isEmpty }),

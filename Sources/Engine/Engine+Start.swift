@@ -40,6 +40,7 @@ extension Engine {
         container.setActiveRun(nil)
         container.removeExecs()
 
+        container.setBegun(Clock.monotonic())
         container.update { record in
             record.status.lifecycle = .starting(since: Clock.wall())
             record.status.stoppedByUser = false
@@ -62,7 +63,7 @@ extension Engine {
             if isNews {
                 post(record, "start", time: run.startedAt)
                 persistStatus(container)
-                checkHealth(container, since: Clock.monotonic())
+                checkHealth(container)
             }
         } catch {
             try await startFailed(container, error)
@@ -85,8 +86,10 @@ extension Engine {
         let network = try await reserveNetworks(container, record, owner: try owner(userNamespace))
         container.setNetwork(network)
         try holdVolumes(of: record)
+        let networkFiles = try networkFiles(record, modes)
         let specification = try self.specification(
-            record, modes: modes, userNamespace: userNamespace, sandbox: network?.state.sandbox
+            record, modes: modes, userNamespace: userNamespace, networkFiles: networkFiles,
+            sandbox: network?.state.sandbox
         ) {
             other throws(EngineError) in
             guard let run = try self.registry.resolve(other).lifecycle.run else {
@@ -94,7 +97,7 @@ extension Engine {
             }
             return run.pid
         }
-        try labelNetworkFiles(record, in: try networkFiles(record, modes))
+        try labelNetworkFiles(record, in: networkFiles)
         let document = try launchDocument(record, bundle)
         try writeBundle(bundle, specification, document)
         let namespaces = specification.linux?.namespaces ?? []
@@ -213,15 +216,15 @@ extension Engine {
 
     func specification(
         _ record: ContainerRecord, modes: NamespaceModes, userNamespace: ContainerUserNamespace,
-        sandbox: String? = nil,
+        networkFiles: String, sandbox: String? = nil,
         pidOfContainer: @escaping (String) throws(EngineError) -> Int32
     ) throws(EngineError) -> RuntimeSpec {
-        let files = try networkFiles(record, modes)
         let generator = SpecGenerator(
             record: record, modes: modes, userNamespace: userNamespace,
             security: try SecurityOptions(record.hostConfig.securityOpt ?? []),
-            cgroupPath: cgroupParent.path(of: record.id), hostnamePath: files + "/hostname",
-            hostsPath: files + "/hosts", resolvConfPath: files + "/resolv.conf", sources: try mountSources(record),
+            cgroupPath: cgroupParent.path(of: record.id), hostnamePath: networkFiles + "/hostname",
+            hostsPath: networkFiles + "/hosts", resolvConfPath: networkFiles + "/resolv.conf",
+            sources: try mountSources(record),
             sandboxPath: sandbox, pidOfContainer: pidOfContainer, hasSysctl: hostFacts.hasSysctl,
             hostMaskedPaths: hostFacts.thermalPaths,
             recursiveReadOnly: hostFacts.recursiveReadOnly, appArmor: appArmor, labels: labels(of: record))

@@ -125,15 +125,16 @@ extension Engine {
         let exit = Lifecycle.Exit(
             exitCode: record.exitCode, startedAt: record.startedAt, finishedAt: record.finishedAt,
             oomKilled: record.oomKilled, message: message.isEmpty ? Engine.reason(record) : message)
+        let duration = RunDuration.nanoseconds(container.begun, since: exit.startedAt, now: exit.finishedAt)
         // A short program ends before the answer to its start has been looked at.
         var startIsNews = false
-        guard let decision = decide(after: exit, of: container, startIsNews: &startIsNews) else { return }
+        guard let decision = decide(after: exit, duration, of: container, startIsNews: &startIsNews) else { return }
         leaveNetworks(container)
         releaseVolumes(of: container.record)
         if startIsNews { post(container.record, "start", time: record.startedAt) }
         container.setHealthChecks(nil)
         container.endExecs()
-        announceEnd(of: container, record)
+        announceEnd(of: container, record, duration)
         switch decision {
         case .stay:
             persistStatus(container)
@@ -161,7 +162,7 @@ extension Engine {
 
     /// The transition in the container's record; nil where it did not run.
     private func decide(
-        after exit: Lifecycle.Exit, of container: Container, startIsNews: inout Bool
+        after exit: Lifecycle.Exit, _ duration: Int64, of container: Container, startIsNews: inout Bool
     ) -> ExitDecision? {
         let isRestarted = container.isRestarted
         return container.update { stored -> ExitDecision? in
@@ -180,18 +181,18 @@ extension Engine {
             if restarts, !isStopping.load(ordering: .acquiring) {
                 stored.status.lifecycle = .restarting(exit)
                 stored.status.restartCount += 1
-                return .restart(after: stored.status.backoff.next(afterRunOf: exit.finishedAt - exit.startedAt))
+                return .restart(after: stored.status.backoff.next(afterRunOf: duration))
             }
             stored.status.lifecycle = .exited(exit)
             return stored.hostConfig.autoRemove && !isRestarted ? .remove : .stay
         }
     }
 
-    private func announceEnd(of container: Container, _ record: ExitRecord) {
-        let duration = max(0, (record.finishedAt - record.startedAt) / 1_000_000_000)
+    private func announceEnd(of container: Container, _ record: ExitRecord, _ duration: Int64) {
         post(
             container.record, "die",
-            extra: ["exitCode": String(record.exitCode), "execDuration": String(duration)], time: record.finishedAt)
+            extra: ["exitCode": String(record.exitCode), "execDuration": String(duration / 1_000_000_000)],
+            time: record.finishedAt)
         if let calls = seccompAudit(container.record), !calls.isEmpty {
             let list = calls.map { "\($0.name) (\($0.answer), \($0.count))" }.joined(separator: ", ")
             post(container.record, "seccomp-audit", extra: ["calls": list], time: record.finishedAt)

@@ -1,3 +1,16 @@
+/// How long a run has lasted.
+enum RunDuration {
+    /// - Parameters:
+    ///   - begun: when its start began on the monotonic clock, nil where this daemon has not seen it. Then the wall clock has
+    ///     to tell, which may have been set since.
+    ///   - startedAt: by the wall clock, as `now`.
+    static func nanoseconds(
+        _ begun: Int64?, since startedAt: Int64, monotonic: Int64 = Clock.monotonic(), now: Int64 = Clock.wall()
+    ) -> Int64 {
+        begun.map { monotonic - $0 } ?? max(0, now - startedAt)
+    }
+}
+
 /// When a container that ended is started again, and after how long (dockerd's rules).
 struct RestartBackoff: Sendable, Codable, Equatable {
     /// Nanoseconds waited before the last restart; 0 before the first.

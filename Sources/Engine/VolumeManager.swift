@@ -138,32 +138,3 @@ final class VolumeManager: Sendable {
     /// Bytes that the volume's files take.
     func size(_ name: String) -> Int64 { DiskUsageWalk.size(of: dataPath(name)) }
 }
-
-/// Sizes of trees, for `ps -s` and `system df`.
-enum DiskUsageWalk {
-    /// Bytes of the files below `path`; hard-linked files count once, links are not followed.
-    static func size(of path: String) -> Int64 {
-        guard let directory = try? FileDescriptor(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) else { return 0 }
-        var seen: Set<UInt64> = []
-        return size(of: directory.raw, seen: &seen, depth: 0)
-    }
-
-    private static func size(of directory: Int32, seen: inout Set<UInt64>, depth: Int) -> Int64 {
-        var total: Int64 = 0
-        for name in (try? FileNames.list(directory)) ?? [] {
-            var status = stat()
-            guard withCString(name, { fstatat(directory, $0, &status, AT_SYMLINK_NOFOLLOW) }) == 0 else { continue }
-            if status.st_mode & S_IFMT == S_IFDIR {
-                // Descriptors are bounded: deeper than this is not counted.
-                guard depth < 256,
-                    let child = try? FileDescriptor(
-                        bytes: name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, relativeTo: directory)
-                else { continue }
-                total = total.addingClamped(size(of: child.raw, seen: &seen, depth: depth + 1))
-            } else if status.st_nlink == 1 || seen.insert(UInt64(status.st_ino)).inserted {
-                total = total.addingClamped(Int64(status.st_size))
-            }
-        }
-        return total
-    }
-}

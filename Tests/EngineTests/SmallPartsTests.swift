@@ -31,6 +31,17 @@ import Testing
 }
 
 @Suite struct RestartTests {
+    /// A clock that is set while a container runs makes its run neither longer nor shorter.
+    @Test func aRunLastsAsLongAsItLasts() {
+        let (second, hour) = (Int64(1_000_000_000), Int64(3600_000_000_000))
+        let started = 500_000 * hour
+        for jump in [-hour, 0, hour] {
+            let now = started + 5 * second + jump
+            #expect(RunDuration.nanoseconds(7, since: started, monotonic: 7 + 5 * second, now: now) == 5 * second)
+            #expect(RunDuration.nanoseconds(nil, since: started, monotonic: 0, now: now) == max(0, 5 * second + jump))
+        }
+    }
+
     @Test func theDelayDoublesUpToAMinute() {
         var backoff = RestartBackoff()
         var delays: [Int64] = []

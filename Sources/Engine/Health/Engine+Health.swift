@@ -4,12 +4,10 @@ import MonitorProtocol
 /// Health checks: one task for each running container that has one, asleep between two checks.
 extension Engine {
     /// Begins to check a container that runs, if it has a check, until it ends, is paused or the daemon stops.
-    ///
-    /// - Parameter start: when it was started, on the monotonic clock; nil: as long ago as its record says.
-    func checkHealth(_ container: Container, since start: Int64? = nil) {
+    func checkHealth(_ container: Container) {
         let record = container.record
         guard let check = HealthCheck(record.config), case .running(let run) = record.lifecycle else { return }
-        let start = start ?? Clock.monotonic() - max(0, Clock.wall() - run.startedAt)
+        let start = Clock.monotonic() - RunDuration.nanoseconds(container.begun, since: run.startedAt)
         if record.status.health == nil { container.update { $0.status.health = HealthStatus(after: nil) } }
         container.setHealthChecks(
             Task(executorPreference: workers) { [weak self] in
