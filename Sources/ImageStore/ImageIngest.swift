@@ -23,7 +23,9 @@ struct ImageIngest: Sendable {
         let layers: [(chainID: Digest, parent: Digest?, diffID: Digest, blob: Descriptor)]
 
         /// Everything that must not be collected meanwhile.
-        var digests: [Digest] { layers.flatMap { [$0.chainID, $0.blob.digest] } }
+        func digests(_ manifestDigest: Digest) -> [Digest] {
+            [manifest.config.digest, manifestDigest] + layers.flatMap { [$0.chainID, $0.blob.digest] }
+        }
     }
 
     /// What is in the staging directories, to be moved into place or thrown away.
@@ -39,8 +41,9 @@ struct ImageIngest: Sendable {
             if let image = store.catalog.image(found.configDigest(documented.manifest)), isComplete(image, documented) {
                 return (try await name(image), false)
             }
-            store.catalog.lease(documented.digests)
-            defer { store.catalog.release(documented.digests) }
+            let needed = documented.digests(found.manifest.digest)
+            store.catalog.lease(needed)
+            defer { store.catalog.release(needed) }
             // Whoever made a layer that this image waited for may fail; then it is this one's turn.
             for _ in 0..<8 {
                 if let image = try await attempt(documented) { return (image, true) }
@@ -235,8 +238,8 @@ struct ImageIngest: Sendable {
 
     private func commit(_ documented: Documented, _ staged: [Staged]) throws -> Image {
         try cancellation.check()
+        var blobs = staged.flatMap(\.blobs)
         do {
-            var blobs = staged.flatMap(\.blobs)
             for (digest, bytes) in [
                 (documented.manifest.config.digest, documented.configBytes),
                 (found.manifest.digest, documented.manifestBytes),
@@ -249,8 +252,10 @@ struct ImageIngest: Sendable {
             try finishLayers(documented, staged)
             try found.source.finishReading()
             try store.content.sync()
-            return try store.catalog.mutate { try publish(documented, blobs, staged) }
+            let complete = blobs
+            return try store.catalog.mutate { try publish(documented, complete, staged) }
         } catch {
+            for blob in blobs { unlink(blob.path) }
             throw ImageError.wrap(error, doing: "image \(documented.manifest.config.digest.short) can't be stored")
         }
     }
@@ -279,7 +284,7 @@ struct ImageIngest: Sendable {
         if !blobs.isEmpty { try store.content.syncDirectory(store.paths.blobs) }
         for layer in documented.layers {
             guard let staged = staged[layer.chainID] else { continue }
-            try checked("rename a layer") { rename(staged.path, store.paths.layer(layer.chainID)) }
+            try place(staged)
         }
         if !staged.isEmpty { try store.content.syncDirectory(store.paths.layers) }
         let layers = try documented.layers.map { layer in
@@ -287,6 +292,11 @@ struct ImageIngest: Sendable {
                 throw ImageError(.conflict, "layer \(layer.chainID.short) was removed meanwhile: pull the image again")
             }
             return Image.Layer(chainID: layer.chainID, diffID: layer.diffID, blob: layer.blob, size: record.size)
+        }
+        // A collection that began before the leases may have taken what was there.
+        let digests = [documented.manifest.config.digest, found.manifest.digest] + layers.map(\.blob.digest)
+        if let missing = digests.first(where: { !store.content.has($0) }) {
+            throw ImageError(.conflict, "blob \(missing.short) was removed meanwhile: pull the image again")
         }
         let image = Image(
             id: documented.manifest.config.digest, config: documented.config, manifest: found.manifest.bare,
@@ -298,6 +308,14 @@ struct ImageIngest: Sendable {
             LayerProgress(layer.blob, handler: progress).send("Pull complete")
         }
         return store.catalog.image(image.id) ?? image
+    }
+
+    /// Gives a layer its name. One that has it already has no record, or it would not have been made again: the record
+    /// could not be written, and the daemon has not been started again since.
+    private func place(_ staged: StagedLayer) throws {
+        let chainID = staged.record.chainID
+        if access(store.paths.layer(chainID), F_OK) == 0 { try store.moveToStaging(chainID) }
+        try checked("rename a layer") { rename(staged.path, store.paths.layer(chainID)) }
     }
 }
 

@@ -133,7 +133,8 @@ extension ImageStore {
         return Catalog.LayerRecord(chainID: chainID, parent: parent, diffID: diffID, size: size)
     }
 
-    private func moveToStaging(_ chainID: Digest) throws {
+    /// Takes away a layer that has no record.
+    func moveToStaging(_ chainID: Digest) throws {
         let target = content.newStagingPath()
         try checked("move layer \(chainID.short) away") { rename(paths.layer(chainID), target) }
         try content.discard(staged: target)
@@ -202,7 +203,8 @@ extension ImageStore {
             live.formUnion([image.id, image.manifest.digest] + image.layers.map(\.blob.digest))
         }
         for name in try names(in: paths.blobs) {
-            if let digest = Digest(hex: name), live.contains(digest) { continue }
+            // What is no blob was not put here by us: `lost+found`, where a disk is mounted.
+            guard let digest = Digest(hex: name), !live.contains(digest) else { continue }
             try checked("remove blob \(name)") { unlink(paths.blobs + "/" + name) }
         }
         if !trash.isEmpty {

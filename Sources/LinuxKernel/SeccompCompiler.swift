@@ -83,7 +83,14 @@ struct SeccompCompiler {
             let number = seccomp_syscall_resolve_name(name)
             return number == unknownToLibrary ? nil : number
         }
-        return prologue() + (try export(context))
+        let program = prologue() + (try export(context))
+        let count = program.count / MemoryLayout<sock_filter>.stride
+        guard count <= SeccompFilter.maximumInstructions - SeccompFilter.auditOpening else {
+            throw SeccompError(
+                "the seccomp policy is too large: it makes \(count) instructions, and the kernel takes "
+                    + "\(SeccompFilter.maximumInstructions)")
+        }
+        return program
     }
 
     private func addRules(
@@ -141,9 +148,6 @@ struct SeccompCompiler {
         }
         guard size > 0, bytes.count == size, size % 8 == 0 else {
             throw SeccompError("the exported seccomp filter could not be read back")
-        }
-        guard size / 8 + 32 <= SeccompFilter.maximumInstructions else {
-            throw SeccompError("the seccomp policy is too large: \(size / 8) instructions, the kernel takes 4096")
         }
         return bytes
     }

@@ -94,6 +94,9 @@ extension SeccompFilter {
         }
     }
 
+    /// How many instructions longer ``auditing`` is.
+    static let auditOpening = 5
+
     /// The same filter for an audit: what it wouldn't let through is asked of a listener instead. All but sendmsg, by which
     /// the process that has loaded the filter hands over the listener: that one is let through unseen.
     public var auditing: SeccompFilter {

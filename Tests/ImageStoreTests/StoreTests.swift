@@ -232,6 +232,44 @@ import Testing
         try fixture.expectEmpty(again)
     }
 
+    /// A layer that has its place but no record: the database could not be written.
+    @Test func aLayerWithoutARecordIsInNobodysWay() async throws {
+        try makeTwoImages()
+        let (store, _) = try await fixture.open()
+        let image = try await fixture.pull("app", store)
+        _ = try await store.prune(all: true, matching: { _ in true }, users: { _ in [] })
+        let left = store.paths.layer(image.layers[0].chainID)
+        mkdir(left, 0o700)
+        try writeFile(left + "/left", [1])
+        let again = try await fixture.pull("app", store)
+        #expect(try readFile(store.lowerDirectories(of: again)[1] + "/etc/name") == Array("base".utf8))
+        #expect(status(left + "/left") == nil)
+    }
+
+    @Test func whatIsNoBlobIsLeftAlone() async throws {
+        try makeTwoImages()
+        let (store, _) = try await fixture.open()
+        _ = try await fixture.pull("app", store)
+        mkdir(store.paths.blobs + "/lost+found", 0o700)
+        _ = try await store.prune(all: true, matching: { _ in true }, users: { _ in [] })
+        #expect(try fixture.names("content/blobs/sha256") == ["lost+found"])
+        rmdir(store.paths.blobs + "/lost+found")
+    }
+
+    @Test func aFailureToRecordLeavesNothingBehind() async throws {
+        try makeTwoImages()
+        let (store, _) = try await fixture.open()
+        // In the place of a file nothing can be written.
+        let index = store.paths.content + "/index.json"
+        unlink(index)
+        mkdir(index, 0o700)
+        await #expect(throws: ImageError.self) { try await fixture.pull("app", store) }
+        #expect(try fixture.names("content/ingest").isEmpty)
+        #expect(try fixture.names("layers/staging").isEmpty)
+        rmdir(index)
+        _ = try await fixture.pull("app", store)
+    }
+
     @Test func makesAgainWhatTheDiskLost() async throws {
         try makeTwoImages()
         let image: Image

@@ -10,6 +10,18 @@ import Testing
     /// AUDIT_ARCH_X86_64, AUDIT_ARCH_I386, AUDIT_ARCH_AARCH64 (in no policy here), nonsense.
     private static let architectures: [UInt32] = [0xc000_003e, 0x4000_0003, 0xc000_00b7, 7]
 
+    /// Said when the container is made, not when the kernel refuses the program.
+    @Test func whatTheKernelCannotTakeIsRefused() {
+        let rules = (0..<5000).map { value in
+            RuntimeSpec.SeccompSyscall(
+                names: ["ioctl"], action: "SCMP_ACT_ALLOW",
+                args: [.init(index: 1, value: UInt64(value) * 3, op: "SCMP_CMP_EQ")])
+        }
+        let policy = RuntimeSpec.Seccomp(defaultAction: "SCMP_ACT_ERRNO", syscalls: rules)
+        let error = #expect(throws: SeccompError.self) { try SeccompCompiler(policy).program() }
+        #expect(error?.message.contains("too large") == true, "\(error?.message ?? "")")
+    }
+
     @Test(arguments: [
         SeccompProfile.dockerDefault(capabilities: []),
         SeccompProfile.dockerDefault(capabilities: ["CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_NICE"]),

@@ -72,8 +72,13 @@ struct ContentStore: Sendable {
     /// Writes a small file so that it is there as a whole or not at all, after a power cut too.
     func replaceFile(_ path: String, with bytes: [UInt8]) throws(SystemError) {
         let temporary = newIngestPath()
-        try writeFile(temporary, bytes, sync: true)
-        try checked("replace \(path)") { rename(temporary, path) }
+        do throws(SystemError) {
+            try writeFile(temporary, bytes, sync: true)
+            try checked("replace \(path)") { rename(temporary, path) }
+        } catch {
+            unlink(temporary)
+            throw error
+        }
         try syncDirectory(paths.content)
     }
 
