@@ -6,6 +6,6 @@ import LinuxKernel
 struct Main {
     static func main() {
         StandardStreams.open()
-        exit(CommandLineProgram.main(Array(CommandLine.arguments.dropFirst())))
+        exit(CommandLineProgram.main(RawBytes.arguments))
     }
 }

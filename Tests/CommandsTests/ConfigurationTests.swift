@@ -4,7 +4,7 @@ import Testing
 @testable import Commands
 
 /// A folder for a `config.json`, gone with the test.
-private final class Folder {
+final class Folder {
     let path: String
 
     init(_ config: String? = nil) throws {

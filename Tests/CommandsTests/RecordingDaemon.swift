@@ -23,7 +23,8 @@ final class RecordingDaemon: Sendable {
 
     static let id = String(repeating: "0123456789abcdef", count: 4)
 
-    /// - Parameter answers: what to answer to `METHOD /path…`, tried before the standard answers.
+    /// - Parameter answers: what to answer to `METHOD /path…`, tried before the standard answers. A refusal of a body in
+    ///   chunks comes before that has been read, and ends the connection.
     init(answers: [(prefix: String, status: Int, body: String)] = []) throws {
         self.answers = answers
         socketPath = "/tmp/mycontainer-test-\(getpid())-\(UInt32.random(in: 0 ... .max)).sock"
@@ -112,6 +113,7 @@ final class RecordingDaemon: Sendable {
                 if name == "content-length" { length = Int(trimmed(value ?? "")) ?? 0 }
                 if name == "transfer-encoding" { isChunked = true }
             }
+            if isChunked, answer(parsed(words[0], words[1], [])).0 >= 400 { pending = Array("0\r\n\r\n".utf8) }
             var body = take(length)
             while isChunked, let size = line().flatMap({ Int($0, radix: 16) }) {
                 body += take(size)
@@ -131,10 +133,17 @@ final class RecordingDaemon: Sendable {
             head += (status == 204 ? "" : "Content-Length: \(isBodyless ? 0 : answer.utf8.count)\r\n") + "\r\n"
             let text = head + (isBodyless ? "" : answer)
             _ = send(connection, text, text.utf8.count, Int32(MSG_NOSIGNAL))
+            if isChunked && status >= 400 { return }
         }
     }
 
     private func record(_ method: String, _ target: String, _ body: [UInt8]) -> RecordedRequest {
+        let request = parsed(method, target, body)
+        requests.withLock { $0.append(request) }
+        return request
+    }
+
+    private func parsed(_ method: String, _ target: String, _ body: [UInt8]) -> RecordedRequest {
         var (path, parameters) = cut(target, "?")
         if path.hasPrefix("/v1."), let slash = path.dropFirst().firstIndex(of: "/") { path = String(path[slash...]) }
         var query: [String: String] = [:]
@@ -143,9 +152,7 @@ final class RecordingDaemon: Sendable {
             query[name] = decoded(value ?? "")
         }
         let document = body.isEmpty ? OrderedJSON.null : (try? OrderedJSON(parsing: body)) ?? .string("no JSON")
-        let request = RecordedRequest(method: method, path: decoded(path), query: query, body: document)
-        requests.withLock { $0.append(request) }
-        return request
+        return RecordedRequest(method: method, path: decoded(path), query: query, body: document)
     }
 
     private func decoded(_ text: String) -> String {

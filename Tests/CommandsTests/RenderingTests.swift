@@ -118,6 +118,21 @@ import Testing
         #expect(try StatsRow.kind.render([row], format: "{{.NetLimit}}", quiet: false) == "1.5Gbit / --\n")
     }
 
+    /// What a container writes may be sparse, and sizes then as large as numbers get.
+    @Test func sizesThatNoDiskHasAreAddedUp() throws {
+        let huge = Int64.max - 1
+        let usage = try OrderedJSON(
+            parsing: Array(
+                #"""
+                {"LayersSize":1,"Images":[{"Size":\#(huge),"Containers":1},{"Size":\#(huge),"Containers":1}],
+                 "Containers":[{"SizeRw":\#(huge),"State":"exited"},{"SizeRw":\#(huge),"State":"running"}],
+                 "Volumes":[{"UsageData":{"Size":\#(huge),"RefCount":0}},{"UsageData":{"Size":\#(huge),"RefCount":1}}]}
+                """#.utf8))
+        let sizes = DiskUsageCommand.rows(usage).map { $0.fields["Size"]?.string }
+        #expect(sizes == ["1B", "9.223EB", "9.223EB", "0B"])
+        #expect(significant(.infinity, digits: 3) == "inf")
+    }
+
     @Test func events() throws {
         let event = try OrderedJSON(
             parsing: Array(

@@ -67,6 +67,16 @@ import Testing
         #expect(humanDuration(seconds * second) == text)
     }
 
+    /// Images say of themselves what they like.
+    @Test func agesOfAnyYear() {
+        let now = 1_700_000_000 * second
+        #expect(age(ofSeconds: 1_700_000_000 - 60, now: now) == "About a minute ago")
+        #expect(age(ofSeconds: 253_402_300_799, now: now) == "Less than a second ago")
+        #expect(age(ofSeconds: .max, now: now) == "Less than a second ago")
+        #expect(age(ofSeconds: .min, now: now) == "292 years ago")
+        #expect(localTimestamp(ofSeconds: 253_402_300_799).hasPrefix("9999-12-31T"))
+    }
+
     @Test(
         arguments: [
             ("1h30m", 5400 * second), ("250ms", second / 4), ("1.5s", 3 * second / 2), ("0", 0), ("-1m", -60 * second),

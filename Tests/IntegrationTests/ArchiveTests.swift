@@ -145,6 +145,40 @@ struct ArchiveTests {
         }
     }
 
+    @Test("A file of the user's that is named on the command line may have any name; what JSON can't name is refused")
+    func oddArguments() throws {
+        try withDaemon { daemon in
+            /// Runs the program in `sh`, with `$odd` in the command line for the name.
+            func odd(_ words: String) throws -> Outcome {
+                let script =
+                    "cd \(daemon.directory) && odd=$(printf '\(Self.odd)') && \(TestDaemon.programs)/mycontainer \(words)"
+                return try Command("/bin/sh", ["-c", script], environment: daemon.environment).finish()
+            }
+            _ = try host("sh", "-c", "cd \(daemon.directory) && echo odd >$(printf '\(Self.odd)')")
+            try daemon.must("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+            #expect(try odd("cp \"$odd\" box:/tmp").status == 0)
+            #expect(try odd("cp box:/tmp/. \"$odd.d\"").status == 0)
+            #expect(
+                try host("sh", "-c", "cd \(daemon.directory) && odd=$(printf '\(Self.odd)') && cat $odd.d/$odd")
+                    == "odd")
+            #expect(try odd("cp box:/etc/hostname \"$odd.d/\"").status == 0)
+            #expect(try odd("save -o \"$odd.tar\" busybox && rm -r \"$odd.d\"").status == 0)
+            #expect(try odd("load -i \"$odd.tar\"").output.contains("Loaded image: busybox:latest"))
+            #expect(try odd("export -o \"$odd.tar\" box").status == 0)
+            #expect(try odd("import \"$odd.tar\" odd:1").status == 0)
+            _ = try host("sh", "-c", "cd \(daemon.directory) && echo A=b >$(printf '\(Self.odd)').env")
+            let words = "run --rm --env-file \"$odd.env\" --cidfile \"$odd.id\" busybox env"
+            let outcome = try odd(words)
+            #expect(outcome.output.contains("A=b\n"), "\(outcome.output)\(outcome.error)")
+            #expect(try odd(words).error.contains("container ID file found"))
+            for mount in ["-v \"$PWD/$odd:/x\"", "--mount \"type=bind,src=$PWD/$odd,dst=/x\""] {
+                let outcome = try odd("run --rm \(mount) busybox true")
+                #expect(outcome.status == 125 && outcome.error.contains("it is not UTF-8"), "\(outcome.error)")
+            }
+            #expect(try odd("cp box:/tmp/\"$odd\" .").error.contains("it is not UTF-8"))
+        }
+    }
+
     @Test("A container that nests thousands of directories ends neither the daemon nor what is asked of it")
     func deepTrees() throws {
         try withDaemon { daemon in

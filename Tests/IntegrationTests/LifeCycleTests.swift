@@ -157,6 +157,21 @@ struct LifeCycleTests {
         }
     }
 
+    /// Three seconds by the clock, so that a loop without a pause shows: it would print thousands of lines.
+    @Test("stats looks once a second, also at what does not run, and ends well by Ctrl-C")
+    func statsPace() throws {
+        try withDaemon { daemon in
+            try daemon.must("create", "--name", "box", "busybox")
+            let words = ["--preserve-status", "-s", "INT", "3", TestDaemon.programs + "/mycontainer"]
+            let outcome = try Command(
+                "/usr/bin/timeout", words + ["stats", "--format", "{{.Name}}", "box"], environment: daemon.environment
+            ).finish()
+            #expect(outcome.status == 0)
+            let lines = outcome.output.split(separator: "\n")
+            #expect((1...10).contains(lines.count) && Set(lines) == ["box"], "\(lines.count) lines")
+        }
+    }
+
     @Test("A monitor that somebody stopped keeps nobody waiting; what it runs is killed all the same")
     func stoppedMonitor() throws {
         try withDaemon { daemon in

@@ -18,7 +18,7 @@ struct TarPacker {
 
     /// Writes `path` under the name `name`, with everything below it.
     mutating func add(_ path: String, as name: String, followsLink: Bool = false) throws {
-        try add(Array(path.utf8), as: Array(name.utf8), followsLink: followsLink)
+        try add(RawBytes.bytes(path), as: RawBytes.bytes(name), followsLink: followsLink)
     }
 
     private mutating func add(_ path: [UInt8], as name: [UInt8], followsLink: Bool) throws {
@@ -115,7 +115,7 @@ struct TarUnpacker {
 
     init(into root: Int32, renaming: (from: String, to: String)?, keepsOwners: Bool) {
         self.root = root
-        renamed = renaming.map { (from: Array($0.from.utf8), to: Array($0.to.utf8)) }
+        renamed = renaming.map { (from: RawBytes.bytes($0.from), to: RawBytes.bytes($0.to)) }
         self.keepsOwners = keepsOwners
     }
 

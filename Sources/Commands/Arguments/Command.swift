@@ -14,6 +14,8 @@ struct Command: Sendable {
     var interspersed = true
     /// What the operands are completed with.
     var completion = Completion.none
+    /// Whether operands may name files of the user's, whose names need not be UTF-8 (``RawBytes``).
+    var operandsNameFiles = false
     /// The exit code for a failure that has none of its own: 125 where the exit code otherwise is the container's.
     var failureCode: Int32 = 1
     var isHidden = false

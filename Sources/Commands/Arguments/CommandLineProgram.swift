@@ -7,7 +7,7 @@ public enum CommandLineProgram {
 
     /// Runs one call.
     ///
-    /// - Parameter words: the arguments without the program's own name.
+    /// - Parameter words: the arguments without the program's own name, as ``RawBytes`` has them.
     /// - Returns: the exit code: the container's for `run`, `exec` and the like, 125 for a command line or a daemon
     ///   that refuses, 126 and 127 for a program in the container that can't be run or is not there.
     public static func main(_ words: [String]) -> Int32 {
@@ -79,9 +79,10 @@ public enum CommandLineProgram {
     {
         let path = "\(name) \(spelling)"
         let usage = "Usage:  \(path) \(command.usage)".trimmingSpaces
-        let arguments: ParsedArguments
+        var arguments: ParsedArguments
         do {
             arguments = try ParsedArguments(words, options: command.options, interspersed: command.interspersed)
+            if !command.operandsNameFiles { arguments.repairOperands() }
         } catch {
             complain("\(error.message)\n\n\(usage)\n\nRun '\(path) --help' for more information")
             return 125

@@ -22,8 +22,20 @@ struct Option: Sendable {
     /// What the option means when it is given without `=value`; nil when a value must follow.
     let impliedValue: String?
     var completion = Completion.none
+    /// What becomes of bytes in its words that are not UTF-8.
+    var bytes = Bytes.repaired
     /// Throws when a word is not a value of this option.
     let check: @Sendable (String) throws(InvalidValue) -> Void
+
+    /// What becomes of bytes that are not UTF-8 (``RawBytes``).
+    enum Bytes: Sendable {
+        /// They become U+FFFD, as with docker.
+        case repaired
+        /// They stay: the word names a file of the user's.
+        case kept
+        /// The word is refused: it names a file, and the daemon can't be told it.
+        case refused
+    }
 
     var takesValue: Bool { impliedValue == nil }
     /// `-m, --memory`, as errors name it.
@@ -64,6 +76,20 @@ struct Flag<Value: Sendable>: Sendable {
     func completed(by completion: Completion) -> Self {
         var copy = self
         copy.option.completion = completion
+        return copy
+    }
+
+    /// The same flag, whose words name files of the user's.
+    var namingFiles: Self {
+        var copy = completed(by: .files)
+        copy.option.bytes = .kept
+        return copy
+    }
+
+    /// The same flag, whose words name files that the daemon opens.
+    var namingFilesOfTheDaemon: Self {
+        var copy = self
+        copy.option.bytes = .refused
         return copy
     }
 

@@ -38,6 +38,9 @@ struct ParsedArguments: Sendable {
         }
     }
 
+    /// Replaces what is not UTF-8 in the operands.
+    mutating func repairOperands() { operands = operands.map(RawBytes.repaired) }
+
     private mutating func parseLong(_ word: String, _ rest: inout ArraySlice<String>, _ options: [Option])
         throws(UsageError)
     {
@@ -93,7 +96,9 @@ struct ParsedArguments: Sendable {
     }
 
     private mutating func add(_ word: String, to option: Option) throws(UsageError) {
+        let word = option.bytes == .repaired ? RawBytes.repaired(word) : word
         do {
+            if option.bytes == .refused { try RawBytes.requireText(word) }
             try option.check(word)
         } catch {
             throw UsageError("invalid argument \(quoted(word)) for \"\(option.display)\" flag: \(error.reason)")

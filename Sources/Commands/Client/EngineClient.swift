@@ -98,9 +98,15 @@ final class EngineClient {
         return try negotiated { connection in
             var headers = HTTPHeaders(self.headers)
             headers.add(contentsOf: [("Content-Type", contentType), ("Transfer-Encoding", "chunked")])
-            try connection.sendHead(method, target(path, query), headers)
-            try produce { try connection.sendBody($0) }
-            try connection.endRequest()
+            let target = target(path, query)
+            if debug { complain("> \(method) \(target) (an archive)") }
+            try connection.sendHead(method, target, headers)
+            do {
+                try produce { try connection.sendBody($0) }
+                try connection.endRequest()
+            } catch is HTTPConnection.Hangup {
+                // It was refused before its end, which may never come: the answer says why.
+            }
         }
     }
 

@@ -27,6 +27,9 @@ final class HTTPConnection {
 
     // MARK: Request
 
+    /// The daemon takes no more of a body that is made while it is sent.
+    struct Hangup: Error {}
+
     /// What is not sent yet: a small request goes out as one write, since the daemon answers only after its end.
     private var held: [UInt8] = []
     private var isChunked = false
@@ -71,6 +74,7 @@ final class HTTPConnection {
             let code = errno
             // The daemon may refuse a request before it has read all of it: its answer says why.
             if code != EPIPE && code != ECONNRESET { throw lost(goReason(code)) }
+            if isChunked { throw Hangup() }
         }
     }
 

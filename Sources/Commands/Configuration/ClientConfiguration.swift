@@ -129,15 +129,20 @@ func makeDirectory(_ path: String, mode: mode_t) throws(CommandFailure) {
 /// Writes a file that appears under its name only when it is complete.
 func replaceFile(_ path: String, _ bytes: [UInt8], mode: mode_t) throws(CommandFailure) {
     let partial = "\(path).partial-\(getpid())"
-    let descriptor = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
+    let descriptor = withPath(partial) { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode) }
     if descriptor < 0 { throw CommandFailure("open \(partial): \(goReason(errno))") }
     let isWritten = bytes.withUnsafeBytes { writeAll($0, to: descriptor) }
     let code = errno
     close(descriptor)
-    if isWritten && rename(partial, path) == 0 { return }
+    if isWritten && renamed(partial, to: path) { return }
     let reason = goReason(isWritten ? errno : code)
-    unlink(partial)
+    _ = withPath(partial) { unlink($0) }
     throw CommandFailure("cannot write \(path): \(reason)")
+}
+
+/// Gives a file of the user's another name; false, with `errno` set, where it can't have it.
+func renamed(_ path: String, to target: String) -> Bool {
+    withPath(path) { path in withPath(target) { rename(path, $0) } } == 0
 }
 
 /// Where a path leads to, links followed; nil where there is nothing.

@@ -27,7 +27,7 @@ struct ContainerCreation {
     func create(_ request: ContainerCreateRequest) throws -> String {
         var request = request
         let credentials = try arguments[Self.useSocket] ? shareSocket(&request) : []
-        let cidfile = try IDFile(request.hostConfig?.containerIDFile ?? "")
+        var cidfile = try IDFile(arguments[ContainerFlags.cidfile])
         let image = request.config.image
         let reference: ImageReference?
         do {
@@ -135,7 +135,8 @@ struct ContainerCreation {
 /// The file that `--cidfile` names: made before the container, gone again if there is none in the end.
 private struct IDFile {
     private let path: String
-    private let descriptor: Int32
+    /// -1: none is asked for, or it has been written.
+    private var descriptor: Int32
 
     init(_ path: String) throws(CommandFailure) {
         self.path = path
@@ -143,7 +144,7 @@ private struct IDFile {
             descriptor = -1
             return
         }
-        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        descriptor = withPath(path) { open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644) }
         if descriptor < 0 && errno == EEXIST {
             throw CommandFailure(
                 "container ID file found, make sure the other container isn't running or delete \(path)")
@@ -151,15 +152,18 @@ private struct IDFile {
         if descriptor < 0 { throw CommandFailure("failed to create the container ID file: \(goReason(errno))") }
     }
 
-    func write(_ id: String) throws(CommandFailure) {
+    mutating func write(_ id: String) throws(CommandFailure) {
         if descriptor < 0 { return }
-        defer { close(descriptor) }
         if !Array(id.utf8).withUnsafeBytes({ writeAll($0, to: descriptor) }) {
             throw CommandFailure("failed to write the container ID to \(path): \(goReason(errno))")
         }
+        close(descriptor)
+        descriptor = -1
     }
 
     func discard() {
-        if descriptor >= 0 { unlink(path) }
+        if descriptor < 0 { return }
+        _ = withPath(path) { unlink($0) }
+        close(descriptor)
     }
 }

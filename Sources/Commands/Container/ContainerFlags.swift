@@ -19,10 +19,10 @@ enum ContainerFlags {
     static let hostname = Flag.string("hostname", short: "h", "Container host name")
     static let domainname = Flag.string("domainname", "Container NIS domain name")
     static let label = Flag.list("label", short: "l", "Set meta data on a container", check: parseLabel)
-    static let labelFile = Flag.list("label-file", "Read in a line delimited file of labels").completed(by: .files)
+    static let labelFile = Flag.list("label-file", "Read in a line delimited file of labels").namingFiles
     static let annotation = Flag.list(
         "annotation", type: "map", "Add an annotation to the container (passed through to the OCI runtime)")
-    static let cidfile = Flag.string("cidfile", "Write the container ID to the file").completed(by: .files)
+    static let cidfile = Flag.string("cidfile", "Write the container ID to the file").namingFiles
     static let autoRemove = Flag.toggle(
         "rm", "Automatically remove the container and its associated anonymous volumes when it exits")
     static let restart = Flag.string(
@@ -32,7 +32,7 @@ enum ContainerFlags {
     // MARK: Process
     static let entrypoint = Flag.optionalString("entrypoint", "Overwrite the default ENTRYPOINT of the image")
     static let env = Flag.list("env", short: "e", "Set environment variables", check: parseEnvironmentEntry)
-    static let envFile = Flag.list("env-file", "Read in a file of environment variables").completed(by: .files)
+    static let envFile = Flag.list("env-file", "Read in a file of environment variables").namingFiles
     static let user = Flag.string("user", short: "u", "Username or UID (format: <name|uid>[:<group|gid>])")
     static let groupAdd = Flag.list("group-add", "Add additional groups to join")
     static let workdir = Flag.string("workdir", short: "w", "Working directory inside the container")
@@ -74,7 +74,7 @@ enum ContainerFlags {
         "device", type: "list", "Add a host device to the container", initial: []
     ) {
         value, word throws(InvalidValue) in value.append(DeviceArgument(word))
-    }.completed(by: .files)
+    }.completed(by: .files).namingFilesOfTheDaemon
     static let deviceRule = Flag.list(
         "device-cgroup-rule", "Add a rule to the cgroup allowed devices list", check: parseDeviceRule)
     static let gpus = Flag<DeviceRequest?>(
@@ -83,10 +83,11 @@ enum ContainerFlags {
 
     // MARK: Files
     static let volume = Flag.list("volume", short: "v", "Bind mount a volume").completed(by: .volumes)
+        .namingFilesOfTheDaemon
     static let mount = Flag<[Mount]>("mount", type: "mount", "Attach a filesystem mount to the container", initial: [])
     {
         value, word throws(InvalidValue) in value.append(try parseMount(word))
-    }
+    }.namingFilesOfTheDaemon
     static let tmpfs = Flag.list("tmpfs", "Mount a tmpfs directory")
     static let readOnly = Flag.toggle("read-only", "Mount the container's root filesystem as read only")
     static let volumesFrom = Flag.list("volumes-from", "Mount volumes from the specified container(s)")

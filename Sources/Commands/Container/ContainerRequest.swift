@@ -107,7 +107,7 @@ struct ContainerRequest {
         try addDevices(&host.resources)
         host.resources.cgroupParent = arguments[Flags.cgroupParent]
         host.resources.ulimits = arguments[Flags.ulimit].sorted { $0.name < $1.name }
-        host.containerIDFile = arguments[Flags.cidfile]
+        host.containerIDFile = RawBytes.repaired(arguments[Flags.cidfile])
         host.oomScoreAdj = Int(arguments[Flags.oomScoreAdjust])
         host.autoRemove = arguments[Flags.autoRemove]
         host.privileged = arguments[Flags.privileged]

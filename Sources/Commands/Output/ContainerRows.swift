@@ -37,7 +37,7 @@ enum ContainerRows {
                 "Image": image(container, truncates: truncates),
                 "Command": quoted(truncates ? ellipsis(command, 20) : command),
                 "CreatedAt": localTime(created),
-                "RunningFor": humanDuration(now - created * second) + " ago",
+                "RunningFor": age(ofSeconds: created, now: now),
                 "Status": container["Status"].string ?? "",
                 "State": container["State"].string ?? "",
                 "Ports": ports(container["Ports"].elements),

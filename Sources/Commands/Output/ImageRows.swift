@@ -24,7 +24,7 @@ enum ImageRows {
         func row(_ repository: String, _ tag: String, _ digest: String) -> ListRow {
             ListRow([
                 "ID": truncates ? shortID(id) : id, "Repository": repository, "Tag": tag, "Digest": digest,
-                "CreatedSince": created > 0 ? humanDuration(now - created * second) + " ago" : "N/A",
+                "CreatedSince": created > 0 ? age(ofSeconds: created, now: now) : "N/A",
                 "CreatedAt": localTime(created), "Size": humanSize(size), "VirtualSize": humanSize(size, digits: 4),
                 "Containers": users < 0 ? "N/A" : "\(users)",
                 "SharedSize": shared < 0 ? "N/A" : humanSize(shared, digits: 4),

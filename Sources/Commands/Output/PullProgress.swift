@@ -62,7 +62,7 @@ final class PullProgress {
         let total = detail["total"].integer ?? 0
         if total <= 0 { return humanSize(current, digits: 4) }
         let width = (descriptor.flatMap { Terminal.size($0)?.columns } ?? 80) > 110 ? 50 : 24
-        let filled = min(width, Int(Double(width) * Double(min(current, total)) / Double(total)))
+        let filled = min(width, Int(Double(width) * Double(max(0, min(current, total))) / Double(total)))
         let bar = String(repeating: "=", count: filled) + (filled < width ? ">" : "")
         return "[\(bar)\(String(repeating: " ", count: width - bar.count))]  "
             + "\(humanSize(min(current, total), digits: 4))/\(humanSize(total, digits: 4))"

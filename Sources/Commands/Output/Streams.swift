@@ -28,8 +28,7 @@ func output(_ text: String) {
     if !isWritten && errno == EPIPE { exit(128 + SIGPIPE) }
 }
 
-/// Prints a line on standard error.
+/// Prints a line on standard error. What it names of the command line is shown as it was typed.
 func complain(_ text: String) {
-    var line = text + "\n"
-    line.withUTF8 { _ = writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }
+    RawBytes.bytes(text + "\n").withUnsafeBytes { _ = writeAll($0, to: STDERR_FILENO) }
 }

@@ -83,7 +83,7 @@ func environment(_ name: String) -> String? {
 
 /// The whole of a file that the user names; at most 64 MiB, which no option's file needs.
 func readFile(_ path: String) throws(CommandFailure) -> [UInt8] {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    let descriptor = withPath(path) { open($0, O_RDONLY | O_CLOEXEC) }
     if descriptor < 0 { throw CommandFailure("open \(path): \(goReason(errno))") }
     defer { close(descriptor) }
     var result: [UInt8] = []

@@ -62,7 +62,7 @@ private func apply(_ key: String, _ value: String?, _ field: String, to mount: i
     let text = value ?? ""
     switch key {
     case "type": mount.type = text.lowercased()
-    case "source", "src": mount.source = text.hasPrefix(".") ? absolutePath(text) : text
+    case "source", "src": mount.source = text.hasPrefix(".") ? try pathForDaemon(text) : text
     case "target", "dst", "destination": mount.target = text
     case "readonly", "ro": mount.readOnly = try boolean(key, value)
     case "consistency": mount.consistency = text.lowercased()
@@ -162,7 +162,7 @@ enum VolumeArgument: Equatable {
         if parts.count == 1 || word.utf8.count <= 2 {
             self = .anonymous(word)
         } else if parts[0].hasPrefix(".") {
-            self = .bind(absolutePath(String(parts[0])) + word.dropFirst(parts[0].count))
+            self = .bind(try pathForDaemon(String(parts[0])) + word.dropFirst(parts[0].count))
         } else {
             self = .bind(word)
         }
@@ -176,9 +176,20 @@ func absolutePath(_ path: String) -> String {
     if !path.hasPrefix(bytes: "/") {
         guard let directory = getcwd(nil, 0) else { return path }
         defer { free(directory) }
-        path = String(cString: directory) + "/" + path
+        path = RawBytes.text(UnsafeRawBufferPointer(start: directory, count: strlen(directory))) + "/" + path
     }
     return cleanPath(path)
+}
+
+/// A relative path, made absolute for the daemon.
+private func pathForDaemon(_ path: String) throws(InvalidValue) -> String {
+    let path = absolutePath(path)
+    do {
+        try RawBytes.requireText(path)
+    } catch {
+        throw InvalidValue("invalid path \(path): \(error.reason)")
+    }
+    return path
 }
 
 /// The shortest spelling of a path, as Go's `path.Clean`.

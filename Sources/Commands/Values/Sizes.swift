@@ -83,6 +83,7 @@ private func scaled(_ bytes: Double, base: Double, digits: Int, units: [String])
 /// exponent: 999.9 with three digits is `1000`.
 func significant(_ value: Double, digits: Int) -> String {
     if value == 0 { return "0" }
+    guard value.isFinite else { return fixed(value, decimals: 0) }
     var whole = 1
     var magnitude = abs(value)
     while magnitude >= 10 {

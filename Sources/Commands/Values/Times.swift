@@ -1,14 +1,21 @@
 import EngineAPI
 import Glibc
+import OCI
 
 /// A point in time: nanoseconds since the epoch, UTC.
 typealias Nanoseconds = Int64
 
 let second: Nanoseconds = 1_000_000_000
 
-func now() -> Nanoseconds {
+/// The wall clock.
+func now() -> Nanoseconds { read(CLOCK_REALTIME) }
+
+/// A clock that is never set, for what lasts.
+func monotonicTime() -> Nanoseconds { read(CLOCK_MONOTONIC) }
+
+private func read(_ clock: clockid_t) -> Nanoseconds {
     var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
+    clock_gettime(clock, &time)
     return Int64(time.tv_sec) * second + Int64(time.tv_nsec)
 }
 
@@ -54,11 +61,23 @@ func parseLocalTime(_ word: String) -> Nanoseconds? {
     return Int64(mktime(&parts)) * second + utc % second
 }
 
+/// Seconds since the epoch in nanoseconds, as near as there are any: an image may say any year of itself.
+func nanoseconds(ofSeconds seconds: Int64) -> Nanoseconds {
+    let (product, overflows) = seconds.multipliedReportingOverflow(by: second)
+    return overflows ? (seconds < 0 ? .min : .max) : product
+}
+
+/// How long ago `seconds` since the epoch were: `2 hours ago`. What is yet to come is `Less than a second ago`.
+func age(ofSeconds seconds: Int64, now: Nanoseconds) -> String {
+    let (age, overflows) = now.subtractingReportingOverflow(nanoseconds(ofSeconds: seconds))
+    return humanDuration(overflows ? (seconds > now / second ? 0 : .max) : age) + " ago"
+}
+
 /// How long ago, in docker's words: `2 hours`, `About a minute`, `Less than a second`.
 func humanDuration(_ duration: Nanoseconds) -> String {
     let seconds = duration / second
     let minutes = seconds / 60
-    let hours = (duration + 1800 * second) / (3600 * second)
+    let hours = duration.addingClamped(1800 * second) / (3600 * second)
     switch true {
     case seconds < 1: return "Less than a second"
     case seconds == 1: return "1 second"
@@ -79,11 +98,20 @@ func localTime(_ seconds: Int64) -> String {
     formatLocal(seconds, "%Y-%m-%d %H:%M:%S %z %Z")
 }
 
+/// Seconds since the epoch on the user's clock in RFC 3339.
+func localTimestamp(ofSeconds seconds: Int64) -> String {
+    formatLocal(seconds, "%Y-%m-%dT%H:%M:%S") + zone(seconds)
+}
+
+/// The user's offset from UTC then: `Z`, `+01:00`.
+private func zone(_ seconds: Int64) -> String {
+    let zone = formatLocal(seconds, "%z")
+    return zone == "+0000" ? "Z" : "\(zone.prefix(3)):\(zone.suffix(2))"
+}
+
 /// A time on the user's clock in RFC 3339 with nine decimals, as in `docker events`.
 func localTimestamp(_ time: Nanoseconds) -> String {
-    let zone = formatLocal(time / second, "%z")
-    let colon = zone == "+0000" ? "Z" : "\(zone.prefix(3)):\(zone.suffix(2))"
-    return formatLocal(time / second, "%Y-%m-%dT%H:%M:%S") + ".\(padded(Int(time % second), 9))\(colon)"
+    formatLocal(time / second, "%Y-%m-%dT%H:%M:%S") + ".\(padded(Int(time % second), 9))" + zone(time / second)
 }
 
 func formatLocal(_ seconds: Int64, _ format: String) -> String {

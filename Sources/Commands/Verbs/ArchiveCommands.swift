@@ -3,8 +3,7 @@ import OCI
 
 /// `save`: write images to an archive.
 enum SaveCommand {
-    private static let target = Flag.string("output", short: "o", "Write to a file, instead of STDOUT").completed(
-        by: .files)
+    private static let target = Flag.string("output", short: "o", "Write to a file, instead of STDOUT").namingFiles
     private static let platforms = Flag.list(
         "platform", type: "strings",
         "Save only the given platform(s). Formatted as a comma-separated list of "
@@ -31,7 +30,7 @@ enum SaveCommand {
 /// `load`: read images from an archive.
 enum LoadCommand {
     private static let input = Flag.string("input", short: "i", "Read from tar archive file, instead of STDIN")
-        .completed(by: .files)
+        .namingFiles
     private static let quiet = Flag.toggle("quiet", short: "q", "Suppress the load output")
     private static let platforms = Flag.list(
         "platform", type: "strings",
@@ -70,7 +69,7 @@ enum ImportCommand {
             summary: "Import the contents from a tarball to create a filesystem image",
             usage: "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
             options: [change.option, message.option, ContainerCreation.platform.option], operands: .between(1, 2),
-            completion: .files
+            completion: .files, operandsNameFiles: true
         ) { invocation in
             let source = invocation.operands[0]
             if source.hasPrefix("http://") || source.hasPrefix("https://") {
@@ -87,7 +86,7 @@ enum ImportCommand {
                 [
                     "changes": changes.isEmpty ? nil : changes.joined(separator: "\n"), "fromSrc": "-",
                     "message": comment.isEmpty ? nil : comment, "platform": platform.isEmpty ? nil : platform,
-                    "repo": invocation.operands.count > 1 ? invocation.operands[1] : nil,
+                    "repo": invocation.operands.count > 1 ? RawBytes.repaired(invocation.operands[1]) : nil,
                 ]
             ) { try file.send($0) }
             let progress = PullProgress(descriptor: STDOUT_FILENO)
@@ -99,8 +98,7 @@ enum ImportCommand {
 
 /// `export`: a container's file system as an archive.
 enum ExportCommand {
-    private static let target = Flag.string("output", short: "o", "Write to a file, instead of STDOUT").completed(
-        by: .files)
+    private static let target = Flag.string("output", short: "o", "Write to a file, instead of STDOUT").namingFiles
 
     static var command: Command {
         Command(
@@ -134,9 +132,9 @@ private func write(_ answer: Answer, to path: String) throws {
     }
     // A device or a pipe is written to as it is.
     var status = stat()
-    let isPlain = stat(path, &status) != 0 || status.st_mode & S_IFMT == S_IFREG
+    let isPlain = withPath(path) { stat($0, &status) } != 0 || status.st_mode & S_IFMT == S_IFREG
     let partial = isPlain ? "\(path).partial-\(getpid())" : path
-    let descriptor = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    let descriptor = withPath(partial) { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600) }
     if descriptor < 0 { throw CommandFailure("cannot write \(path): \(goReason(errno))") }
     defer { close(descriptor) }
     do {
@@ -144,9 +142,9 @@ private func write(_ answer: Answer, to path: String) throws {
             let isWritten = piece.withUnsafeBytes { writeAll($0, to: descriptor) }
             if !isWritten { throw CommandFailure("cannot write \(path): \(goReason(errno))") }
         }
-        if isPlain && rename(partial, path) != 0 { throw CommandFailure("cannot write \(path): \(goReason(errno))") }
+        if isPlain && !renamed(partial, to: path) { throw CommandFailure("cannot write \(path): \(goReason(errno))") }
     } catch {
-        if isPlain { unlink(partial) }
+        if isPlain { _ = withPath(partial) { unlink($0) } }
         throw error
     }
 }
@@ -158,7 +156,7 @@ final class FileSource {
 
     init(_ path: String) throws(CommandFailure) {
         self.path = path.isEmpty ? "standard input" : path
-        descriptor = path.isEmpty ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
+        descriptor = path.isEmpty ? dup(STDIN_FILENO) : withPath(path) { open($0, O_RDONLY | O_CLOEXEC) }
         if descriptor < 0 { throw CommandFailure("open \(path): \(goReason(errno))") }
     }
 

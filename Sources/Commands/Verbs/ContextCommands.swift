@@ -284,7 +284,8 @@ enum ContextCommands {
         Command(
             spellings: ["context export"],
             summary: "Export a context to a tar archive FILE or a tar stream on STDOUT.",
-            usage: "[OPTIONS] CONTEXT [FILE|-]", operands: .between(1, 2), completion: .contexts
+            usage: "[OPTIONS] CONTEXT [FILE|-]", operands: .between(1, 2), completion: .contexts,
+            operandsNameFiles: true
         ) { invocation in
             let name = invocation.operands[0]
             if name != ContextStore.defaultName { try ContextStore.validate(name) }
@@ -299,7 +300,7 @@ enum ContextCommands {
                 }
                 return 0
             }
-            if access(target, F_OK) == 0 { throw CommandFailure("open \(target): file exists") }
+            if withPath(target, { access($0, F_OK) }) == 0 { throw CommandFailure("open \(target): file exists") }
             try replaceFile(target, bytes, mode: 0o600)
             complain("Written file \(quoted(target))")
             return 0
@@ -309,7 +310,7 @@ enum ContextCommands {
     static var importing: Command {
         Command(
             spellings: ["context import"], summary: "Import a context from a tar file", usage: "CONTEXT FILE|-",
-            operands: .exactly(2), completion: .files
+            operands: .exactly(2), completion: .files, operandsNameFiles: true
         ) { invocation in
             let (name, source) = (invocation.operands[0], invocation.operands[1])
             let store = try store(invocation)

@@ -18,7 +18,8 @@ enum CopyCommand {
             details: "Use '-' as the source to read a tar archive from standard input and extract it to a directory "
                 + "in a container, or as the destination to write an archive of the container's files to standard "
                 + "output. A source that ends in '/.' stands for the content of the directory.",
-            options: [archive.option, followLink.option, quiet.option], operands: .exactly(2), completion: .files
+            options: [archive.option, followLink.option, quiet.option], operands: .exactly(2), completion: .files,
+            operandsNameFiles: true
         ) { invocation in
             let (source, target) = (place(invocation.operands[0]), place(invocation.operands[1]))
             switch (source.container, target.container) {
@@ -52,7 +53,7 @@ enum CopyCommand {
         _ container: String, _ source: String, _ target: String, _ invocation: Invocation
     ) throws -> Int32 {
         let engine = try invocation.engine()
-        var source = inContainer(source)
+        var source = try inContainer(source)
         if invocation[followLink], let status = try status(engine, container, source), status.isLink {
             source = status.target(of: source)
         }
@@ -66,7 +67,7 @@ enum CopyCommand {
         }
         let status = try PathStatus(answer.head)
         let landing = try landing(status, source, target)
-        let directory = open(landing.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let directory = withPath(landing.directory) { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
         if directory < 0 { throw CommandFailure("open \(landing.directory): \(goReason(errno))") }
         defer { close(directory) }
         var reader = TarReader { try answer.next() }
@@ -86,7 +87,7 @@ enum CopyCommand {
         directory: String, name: String?
     ) {
         var found = stat()
-        let exists = stat(target, &found) == 0
+        let exists = withPath(target) { stat($0, &found) } == 0
         let isDirectory = exists && found.st_mode & S_IFMT == S_IFDIR
         let content = path.hasSuffix("/.")
         if isDirectory { return (target, nil) }
@@ -94,13 +95,13 @@ enum CopyCommand {
         if exists && target.hasSuffix("/") { throw CommandFailure("not a directory: \(target)") }
         let whole = absolutePath(target)
         var above = stat()
-        if !exists && (stat(parent(whole), &above) != 0 || above.st_mode & S_IFMT != S_IFDIR) {
+        if !exists && (withPath(parent(whole), { stat($0, &above) }) != 0 || above.st_mode & S_IFMT != S_IFDIR) {
             throw CommandFailure("invalid output path: directory \(quoted(parent(whole))) does not exist")
         }
         if !exists && target.hasSuffix("/") && !source.isDirectory { throw CommandFailure("no such directory") }
         if content {
             // The content of a directory becomes the content of a new one.
-            if mkdir(whole, 0o755) != 0 { throw CommandFailure("mkdir \(whole): \(goReason(errno))") }
+            if withPath(whole, { mkdir($0, 0o755) }) != 0 { throw CommandFailure("mkdir \(whole): \(goReason(errno))") }
             return (whole, nil)
         }
         return (parent(whole), lastPart(whole))
@@ -112,7 +113,7 @@ enum CopyCommand {
         _ source: String, _ container: String, _ target: String, _ invocation: Invocation
     ) throws -> Int32 {
         let engine = try invocation.engine()
-        var target = inContainer(target)
+        var target = try inContainer(target)
         var found = try status(engine, container, target)
         if let status = found, status.isLink {
             let real = status.target(of: target)
@@ -144,7 +145,7 @@ enum CopyCommand {
         }
         var local = stat()
         let follows = invocation[followLink] || source.hasSuffix("/.") || source.hasSuffix("/")
-        if (follows ? stat(source, &local) : lstat(source, &local)) != 0 {
+        if withPath(source, { follows ? stat($0, &local) : lstat($0, &local) }) != 0 {
             throw CommandFailure("lstat \(source): \(goReason(errno))")
         }
         let isDirectory = local.st_mode & S_IFMT == S_IFDIR
@@ -174,7 +175,14 @@ enum CopyCommand {
     // MARK: Paths
 
     /// A path in a container starts at its root.
-    private static func inContainer(_ path: String) -> String { path.hasPrefix(bytes: "/") ? path : "/" + path }
+    private static func inContainer(_ path: String) throws(CommandFailure) -> String {
+        do {
+            try RawBytes.requireText(path)
+        } catch {
+            throw CommandFailure("invalid path \(path) in the container: \(error.reason)")
+        }
+        return path.hasPrefix(bytes: "/") ? path : "/" + path
+    }
 
     private static func lastPart(_ path: String) -> String {
         String(path.split(byte: "/").last ?? "/")

@@ -1,3 +1,5 @@
+import OCI
+
 /// `system df`: what images, containers and volumes take on the disk.
 enum DiskUsageCommand {
     private static let verbose = Flag.toggle("verbose", short: "v", "Show detailed information on space usage")
@@ -44,19 +46,19 @@ enum DiskUsageCommand {
         let layers = usage["LayersSize"].integer ?? 0
         let usedImages = images.filter { ($0["Containers"].integer ?? 0) > 0 }
         // What images in use need themselves and share with others stays.
-        let kept = usedImages.reduce(Int64(0)) { $0 + ($1["Size"].integer ?? 0) }
+        let kept = usedImages.map { $0["Size"].integer ?? 0 }.clampedSum()
         let containers = usage["Containers"].elements
         let isRunning: (OrderedJSON) -> Bool = {
             ["running", "paused", "restarting"].contains(($0["State"].string ?? "").lowercased())
         }
-        func written(_ list: [OrderedJSON]) -> Int64 { list.reduce(0) { $0 + ($1["SizeRw"].integer ?? 0) } }
+        func written(_ list: [OrderedJSON]) -> Int64 { list.map { $0["SizeRw"].integer ?? 0 }.clampedSum() }
         let volumes = usage["Volumes"].elements
         func stored(_ list: [OrderedJSON]) -> Int64 {
-            list.reduce(0) { $0 + max(0, $1["UsageData"]["Size"].integer ?? 0) }
+            list.map { max(0, $0["UsageData"]["Size"].integer ?? 0) }.clampedSum()
         }
         let freeVolumes = volumes.filter { ($0["UsageData"]["RefCount"].integer ?? 0) == 0 }
         return [
-            row("Images", images.count, usedImages.count, layers, max(0, layers - kept)),
+            row("Images", images.count, usedImages.count, layers, max(0, layers.addingClamped(-kept))),
             row(
                 "Containers", containers.count, containers.count(where: isRunning), written(containers),
                 written(containers.filter { !isRunning($0) })),

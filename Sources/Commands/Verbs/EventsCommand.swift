@@ -43,7 +43,7 @@ enum EventsCommand {
 
     /// `2006-01-02T15:04:05.000000000Z container start 0123… (image=busybox, name=x)`
     static func line(_ event: OrderedJSON) -> String {
-        let time = event["timeNano"].integer ?? (event["time"].integer ?? 0) * second
+        let time = event["timeNano"].integer ?? nanoseconds(ofSeconds: event["time"].integer ?? 0)
         let attributes = event["Actor"]["Attributes"].members.sorted { $0.key < $1.key }
             .map { "\($0.key)=\($0.value.string ?? "")" }.joined(separator: ", ")
         let words = [

@@ -138,11 +138,10 @@ enum HistoryCommand {
                 let created = layer["Created"].integer ?? 0
                 let size = layer["Size"].integer ?? 0
                 let text = (layer["CreatedBy"].string ?? "").map { $0 == "\t" ? " " : String($0) }.joined()
-                let time = RFC3339.formatSeconds(created * second)
+                let time = localTimestamp(ofSeconds: created)
                 return ListRow([
                     "ID": truncates ? shortID(id) : id,
-                    "CreatedSince": !isHuman
-                        ? time : created > 0 ? humanDuration(now - created * second) + " ago" : "N/A",
+                    "CreatedSince": !isHuman ? time : created > 0 ? age(ofSeconds: created, now: now) : "N/A",
                     "CreatedAt": time, "CreatedBy": truncates ? ellipsis(text, 45) : text,
                     "Size": isHuman ? humanSize(size) : "\(size)", "Comment": layer["Comment"].string ?? "",
                 ])

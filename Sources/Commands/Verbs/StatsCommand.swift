@@ -46,9 +46,11 @@ enum StatsCommand {
 
     private static func stream(_ invocation: Invocation, _ engine: EngineClient) throws -> Int32 {
         let isTerminal = Terminal.isTerminal(STDOUT_FILENO)
-        let signals = try SignalDescriptor([SIGINT, SIGTERM])
+        // Also while it waits for a daemon that does not answer.
+        for end in [SIGINT, SIGTERM] { signal(end) { _ in _exit(0) } }
         var names = try containers(invocation, engine)
         // Names given that do not exist are an error at once; a container that goes later only leaves the table.
+        var asked = monotonicTime()
         var shown = try samples(names, engine)
         if isTerminal { output("\u{1B}[2J") }
         while true {
@@ -61,13 +63,11 @@ enum StatsCommand {
             } else {
                 output(text)
             }
-            if !signals.pending().isEmpty { return 0 }
+            // A sample of what runs takes the daemon a second; the others are there at once.
+            let pause = 1_000_000_000 - (monotonicTime() - asked)
+            if pause > 0 { usleep(UInt32(pause / 1000)) }
+            asked = monotonicTime()
             names = try containers(invocation, engine)
-            if names.isEmpty {
-                // Nothing runs: look again in a second, or end when told to.
-                var wait = pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)
-                poll(&wait, 1, 1000)
-            }
             shown = engine.callAll(.GET, names, { "/containers/\($0)/stats" }, ["stream": "0"]).compactMap {
                 name, result in
                 guard let bytes = try? result.get(), let sample = try? OrderedJSON(parsing: bytes) else { return nil }
