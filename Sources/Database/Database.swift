@@ -19,6 +19,8 @@ public final class Database: Sendable {
     private nonisolated(unsafe) let connection: Connection
     /// Under `lock` too.
     private nonisolated(unsafe) var reserve: DiskReserve
+    /// Under `lock` too: writes that were put off, by what they are about.
+    private nonisolated(unsafe) var deferred: [String: @Sendable (Connection) throws -> Void] = [:]
 
     /// Opens or creates the database at `path` and brings its schema up to date.
     ///
@@ -37,20 +39,53 @@ public final class Database: Sendable {
         _ durability: Durability = .normal, _ body: (Connection) throws -> Result
     ) throws -> Result {
         try lock.withLock { _ in
-            do {
-                let result = try connection.transaction(durability, body)
-                reserve.fill()
-                return result
-            } catch let error as DatabaseError where error.isFull {
-                guard reserve.release() else { throw error }
-                return try connection.transaction(durability, body)
-            }
+            try writeDeferred()
+            return try transaction(durability, body)
         }
     }
 
     /// Runs `body`, which only reads, on one consistent snapshot.
     public func read<Result: Sendable>(_ body: (Connection) throws -> Result) throws -> Result {
-        try lock.withLock { _ in try connection.snapshot(body) }
+        try lock.withLock { _ in
+            // What can't be written now doesn't keep anybody from reading.
+            try? writeDeferred()
+            return try connection.snapshot(body)
+        }
+    }
+
+    /// Puts a write off until somebody uses the database or calls ``settle()``: nobody sees that it has not happened
+    /// yet, but a crash loses it. It takes the place of one about the same `subject` that is still put off.
+    public func writeLater(about subject: String, _ body: @escaping @Sendable (Connection) throws -> Void) {
+        lock.withLock { _ in deferred[subject] = body }
+    }
+
+    /// Does what was put off. What can't be written because the disk is full or broken stays put off.
+    public func settle() throws {
+        try lock.withLock { _ in try writeDeferred() }
+    }
+
+    private func writeDeferred() throws {
+        if deferred.isEmpty { return }
+        let bodies = deferred.values
+        do {
+            try transaction(.normal) { connection in for body in bodies { try body(connection) } }
+            deferred = [:]
+        } catch let error as DatabaseError where error.isConstraint {
+            // It would fail for ever, and everything after it.
+            deferred = [:]
+            throw error
+        }
+    }
+
+    private func transaction<Result>(_ durability: Durability, _ body: (Connection) throws -> Result) throws -> Result {
+        do {
+            let result = try connection.transaction(durability, body)
+            reserve.fill()
+            return result
+        } catch let error as DatabaseError where error.isFull {
+            guard reserve.release() else { throw error }
+            return try connection.transaction(durability, body)
+        }
     }
 }
 

@@ -46,8 +46,8 @@ extension Engine {
         }
     }
 
-    /// Takes a container away: out of sight in one rename, then its rows, then, in the background, its files. Whatever
-    /// is left by a crash between the steps is finished at the next start.
+    /// Takes a container away: out of sight in one rename, then, in the background, its rows and its files. Whatever is
+    /// left by a crash between the steps is finished at the next start.
     func removeHoldingQueue(_ container: Container, volumes: Bool) async throws {
         if container.isRemoved { return }
         container.setRestart(nil)
@@ -61,16 +61,12 @@ extension Engine {
         }
         let record = container.record
         let grave = "\(paths.graveyard)/\(record.id)"
-        do {
-            if rename(paths.container(record.id), grave) != 0, errno != ENOENT {
-                throw SystemError.current("rename \(paths.container(record.id))")
-            }
-            try store.deleteContainer(record.id, images: imageStore)
-        } catch {
-            rename(grave, paths.container(record.id))
+        if rename(paths.container(record.id), grave) != 0, errno != ENOENT {
+            let error = SystemError.current("rename \(paths.container(record.id))")
             container.update { $0.status.lifecycle = .dead(before.exit) }
             throw EngineError.internal("container \(record.id) could not be removed: \(error)")
         }
+        store.deleteContainerLater(record.id, images: imageStore)
         registry.remove(container)
         identityRanges.release(record.id)
         selinuxLevels.release(record.id)
@@ -84,6 +80,8 @@ extension Engine {
             // The overlay in the container's namespace goes with its monitor; deleting under it would be undefined.
             await run?.supervision.value
             do {
+                // The grave is what says that the rows are to go.
+                try self.database.settle()
                 try TreeRemoval.remove(grave)
             } catch {
                 self.log("what is left of container \(record.id) could not be deleted: \(error)")

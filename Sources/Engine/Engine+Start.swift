@@ -62,7 +62,7 @@ extension Engine {
             }
             if isNews {
                 post(record, "start", time: run.startedAt)
-                persistStatus(container)
+                persistStatusSoon(container)
                 checkHealth(container)
             }
         } catch {

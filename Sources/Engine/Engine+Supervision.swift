@@ -266,9 +266,22 @@ extension Engine {
 
     /// Writes where the container stands. A failure is logged, not thrown: what happened has happened.
     func persistStatus(_ container: Container) {
+        persist(container) { try store.updateStatus($0) }
+    }
+
+    /// The same a moment later: a start is not held up by it, and most short programs have ended by then.
+    func persistStatusSoon(_ container: Container) {
+        persist(container) { try store.updateStatusLater($0) }
+        Task(executorPreference: workers) {
+            try? await Task.sleep(for: .milliseconds(20))
+            self.persist(container) { _ in try self.database.settle() }
+        }
+    }
+
+    private func persist(_ container: Container, _ write: (ContainerRecord) throws -> Void) {
         container.persistence.withLock { _ in
             do {
-                try store.updateStatus(container.record)
+                try write(container.record)
             } catch {
                 log("the state of container \(container.id) could not be saved: \(error)")
             }

@@ -137,6 +137,11 @@ public final class Engine: Sendable {
         for container in registry.all { await container.networkRelease?.value }
         await hostNetworks.shutdown()
         await eventBus.flush()
+        do {
+            try database.settle()
+        } catch {
+            log("the state of containers could not be saved: \(error)")
+        }
         eventBus.close()
         reader.stop()
         launcher.stop()

@@ -120,6 +120,11 @@ public struct MonitorChannel: ~Copyable, Sendable {
         }
     }
 
+    /// Receives one packet as it is.
+    func nextPacket() throws(ChannelError) -> ReceivedPacket {
+        try receivePacket(socket.raw, blocking: true)
+    }
+
     /// Ends the conversation in both directions; a thread blocked in `receive` gets ``ChannelError/closed``.
     public func shutdown() {
         _ = Glibc.shutdown(socket.raw, Int32(SHUT_RDWR))

@@ -10,13 +10,12 @@ import Synchronization
 //    descriptor 3 (`MonitorProtocol.inheritedSocket`), /dev/null as 0 and 1, a log as 2, in a new session and through
 //    the same read-only mount as monitors; close `ends.monitor`; keep `ZygoteClient(channel: ends.daemon)`.
 // 2. For a container: write the bundle, make a second pair for its monitor, queue `hello`, `attach` … `start` in the
-//    daemon's end, call `start(bundle:ownNetwork:monitorEnd:)` with the other and close that. From there on there is no difference
+//    daemon's end, call `start(bundle:monitorEnd:)` with the other and close that. From there on there is no difference
 //    to a monitor that was executed: same socket, lock, records. Its stderr is `<bundle>/monitor.log`.
 // 3. When `start` throws, the zygote is gone (or refused): execute `mycontainer-runtime monitor --bundle DIR` instead,
 //    with the same end as descriptor 3, and start a new zygote for later containers.
-//
-// 4. Some time after a start, when the machine is less busy: `prepare()`, so that the next one finds what the zygote keeps
-//    ready.
+// 4. When the machine is less busy: `spare()` forks a monitor ahead. It is given its container without the zygote
+//    (``SpareMonitor/run(bundle:network:monitorEnd:)``), and with it an `emptyNetwork()` where the container is to have one.
 //
 // It is also what enters network namespaces, being single-threaded: `networkNamespace(path:)` makes or opens one and
 // brings back descriptors that stay in it.
@@ -26,17 +25,19 @@ import Synchronization
 
 public enum ZygoteRequest: Codable, Sendable {
     /// Asks for the monitor of the container whose bundle is this directory, absolute; its end of the
-    /// ``MonitorChannel`` travels beside it. `ownNetwork`: the container gets a network namespace of its own, of this
-    /// user namespace and with nothing but loopback, which the zygote may have ready.
-    case monitor(bundle: String, ownNetwork: Bool)
+    /// ``MonitorChannel`` travels beside it.
+    case monitor(bundle: String)
+    /// Asks for a monitor whose container will be named later. The end of its channel comes with the answer.
+    case spare
+    /// Asks for a network namespace, owned by the zygote's user namespace, in which nothing but loopback is.
+    case emptyNetwork
     /// Asks for descriptors in the network namespace that is pinned at this path; nil: in a new one, which
     /// `owner` owns, or the zygote's own user namespace.
     case networkNamespace(path: String?, owner: NamespaceOwner?)
-    /// Says that there is time to make what is kept ready. Not answered.
-    case prepare
 }
 
 public enum ZygoteReply: Codable, Sendable {
+    /// With the end of its channel for a spare one.
     case started(pid: Int32)
     case failed(StartFailure)
     /// One of a namespace's descriptors travels beside it; more follow, then ``networkNamespaceIsOpen``.
@@ -103,26 +104,47 @@ public final class ZygoteClient: Sendable {
     }
 
     /// Starts the monitor of the container whose bundle is `bundle`. Blocks for the length of a fork.
-    /// - Parameters:
-    ///   - ownNetwork: whether its configuration asks for a new network namespace, in this user namespace.
-    ///   - monitorEnd: the monitor's end of its channel; it stays the caller's, who closes it.
+    /// - Parameter monitorEnd: the monitor's end of its channel; it stays the caller's, who closes it.
     /// - Returns: the monitor's pid, for messages only: whether a monitor lives is what its lock says.
     /// - Throws: when the zygote is gone or could not fork; nothing was started then.
-    public func start(bundle: String, ownNetwork: Bool, monitorEnd: Int32) throws(ChannelError) -> Int32 {
-        try turn.withLock { (_) throws(ChannelError) in
-            try channel.send(ZygoteRequest.monitor(bundle: bundle, ownNetwork: ownNetwork), descriptor: monitorEnd)
-            switch try channel.receive(ZygoteReply.self).message {
-            case .started(let pid): return pid
-            case .failed(let failure):
-                throw .system(SystemError("start a monitor", errno: failure.errno))
-            case .descriptor, .networkNamespaceIsOpen: throw ZygoteClient.unexpected
-            }
+    @discardableResult
+    public func start(bundle: String, monitorEnd: Int32) throws(ChannelError) -> Int32 {
+        var answer = try ask(.monitor(bundle: bundle), descriptor: monitorEnd)
+        guard case .started(let pid) = answer.message, answer.takeDescriptor() == nil else {
+            throw ZygoteClient.unexpected
         }
+        return pid
     }
 
-    /// Lets the zygote make what it keeps ready; does not wait for it. One that is gone makes nothing.
-    public func prepare() {
-        turn.withLock { _ in try? channel.send(ZygoteRequest.prepare, blocking: false) }
+    /// A monitor that waits for its container. Blocks for the length of a fork.
+    public func spare() throws(ChannelError) -> SpareMonitor {
+        var answer = try ask(.spare)
+        guard case .started(let pid) = answer.message, let end = answer.takeDescriptor() else {
+            throw ZygoteClient.unexpected
+        }
+        return SpareMonitor(pid: pid, channel: MonitorChannel(adopting: end))
+    }
+
+    /// A network namespace that nobody is in, loopback up. Blocks for a millisecond.
+    public func emptyNetwork() throws(ChannelError) -> FileDescriptor {
+        var answer = try ask(.emptyNetwork)
+        guard case .descriptor(.namespace) = answer.message, let namespace = answer.takeDescriptor() else {
+            throw ZygoteClient.unexpected
+        }
+        return namespace
+    }
+
+    private func ask(
+        _ request: ZygoteRequest, descriptor: Int32? = nil
+    ) throws(ChannelError) -> ReceivedMessage<ZygoteReply> {
+        try turn.withLock { (_) throws(ChannelError) in
+            try channel.send(request, descriptor: descriptor)
+            let answer = try channel.receive(ZygoteReply.self)
+            if case .failed(let failure) = answer.message {
+                throw .system(SystemError(failure.message, errno: failure.errno))
+            }
+            return answer
+        }
     }
 
     /// Makes a network namespace whose loopback is up, or opens the one that is pinned at `path`. Blocks for a

@@ -43,6 +43,35 @@ import Testing
         #expect(rows[0].0 == "ä\0b" && rows[0].1 == 7 && rows[0].2 == [1, 2, 3])
     }
 
+    /// Nobody who uses the database sees that a write was put off; only a crash shows it.
+    @Test func whatIsPutOffIsThereForWhoeverLooks() throws {
+        let scratch = Scratch()
+        let database = try Database(path: scratch.path, migrations: [Self.schema])
+        func later(_ subject: String, _ sql: String) {
+            database.writeLater(about: subject) { try $0.run("INSERT INTO t (k) VALUES ('\(sql)')") }
+        }
+        func names(_ database: Database) throws -> [String] {
+            try database.read { try $0.query("SELECT k FROM t ORDER BY k") { $0.text(0) } }
+        }
+        later("a", "replaced")
+        later("a", "first")
+        later("b", "second")
+        #expect(try names(Database(path: scratch.path, migrations: [Self.schema])) == [])
+        #expect(try names(database) == ["first", "second"])
+        later("a", "third")
+        _ = try database.write { try $0.run("UPDATE t SET n = 1") }
+        later("a", "fourth")
+        try database.settle()
+        let other = try Database(path: scratch.path, migrations: [Self.schema])
+        #expect(try names(other) == ["first", "fourth", "second", "third"])
+        #expect(try other.read { try $0.first("SELECT count(*) FROM t WHERE n = 1") { $0.int(0) } } == 3)
+        // What can never be written is not in the way of what comes after it.
+        later("a", "first")
+        #expect(throws: DatabaseError.self) { try database.settle() }
+        _ = try database.write { try $0.run("DELETE FROM t") }
+        #expect(try names(database) == [])
+    }
+
     @Test func migratesForwardAndRefusesNewerSchemas() throws {
         let scratch = Scratch()
         _ = try Database(path: scratch.path, migrations: [Self.schema])

@@ -182,7 +182,12 @@ final class TestContainer {
 
     func spawn(_ zygote: ZygoteClient) throws -> pid_t {
         let end = monitorEnd.take()!
-        return try zygote.start(bundle: bundle, ownNetwork: true, monitorEnd: end.raw)
+        return try zygote.start(bundle: bundle, monitorEnd: end.raw)
+    }
+
+    func spawn(_ spare: borrowing SpareMonitor, network: borrowing FileDescriptor) throws {
+        let end = monitorEnd.take()!
+        try spare.run(bundle: bundle, network: network.raw, monitorEnd: end.raw)
     }
 
     /// Talks to the monitor over its socket, as a daemon that was started again does.
@@ -345,18 +350,6 @@ final class TestZygote {
         client = ZygoteClient(channel: MonitorChannel(adopting: FileDescriptor(owning: ends.daemon)))
         pid = try spawnRuntime(["zygote"], socket: ends.monitor, log: "/dev/null")
         close(ends.monitor)
-    }
-
-    /// The process that it has forked while nothing was asked of it.
-    /// - Parameter other: a process that is not meant.
-    func awaitSpare(other: pid_t = 0) throws -> pid_t {
-        var found: pid_t?
-        try eventually("the zygote forks a monitor ahead") {
-            let children = try String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
-            found = children.split(separator: " ").compactMap { pid_t($0) }.first { $0 != other }
-            return found != nil
-        }
-        return found!
     }
 
     /// Ends it as the end of its daemon does.

@@ -35,6 +35,8 @@ struct NetworkNamespaceTests {
             let tcpAgain = try take(.resolverTCP, from: &again)
             try serveNames(namespace.raw, udp: udpAgain.raw, tcp: tcpAgain.raw)
         }
+        _ = try zygote.client.emptyNetwork()
+        _ = try zygote.client.spare()
         // The refusal comes after all that was opened before was closed.
         _ = try refusal(zygote, "/nonexistent")
         #expect(try state(zygote) == before)
@@ -52,10 +54,9 @@ struct NetworkNamespaceTests {
         var descriptors: [String]
     }
 
-    /// What the zygote has open once it has made what it keeps ready: a namespace, and then a monitor.
+    /// What the zygote has open.
     private func state(_ zygote: TestZygote) throws -> State {
-        _ = try zygote.awaitSpare()
-        // Answered when it is back from that.
+        // Answered when it has done what it does at its start.
         _ = try refusal(zygote, "/nonexistent")
         return State(
             namespace: try inode("/proc/\(zygote.pid)/ns/net"),

@@ -155,29 +155,33 @@ struct ProtocolTests {
 
     @Test func aMonitorIsForkedAhead() throws {
         let zygote = try TestZygote()
-        let spare = try zygote.awaitSpare()
-        let first = try TestContainer(["sh", "-c", "echo one; exit 3"])
+        let network = try zygote.client.emptyNetwork()
+        var status = stat()
+        fstat(network.raw, &status)
+        let spare = try zygote.client.spare()
+        let first = try TestContainer(["sh", "-c", "stat -L -c %i /proc/self/ns/net; exit 3"])
         let client = try first.attach()
         try first.request(.start)
-        #expect(try first.spawn(zygote.client) == spare)
-        #expect(try client.frames().out == "one\n")
+        try first.spawn(spare, network: network)
+        #expect(try client.frames().out == "\(status.st_ino)\n")
         #expect(try first.end().exitCode == 3)
 
-        // One that was killed is not missed.
-        zygote.client.prepare()
-        let killed = try zygote.awaitSpare(other: spare)
-        kill(killed, SIGKILL)
-        try eventually("it is gone") { hasEnded(killed) }
+        // One that was killed says so.
+        let killed = try zygote.client.spare()
+        kill(killed.pid, SIGKILL)
+        try eventually("it is gone") { hasEnded(killed.pid) }
         let second = try TestContainer(["true"])
         try second.request(.start)
-        let pid = try second.spawn(zygote.client)
-        #expect(pid > 0 && pid != killed)
+        #expect(throws: ChannelError.self) { try killed.run(bundle: second.bundle, network: nil, monitorEnd: 0) }
+        _ = try second.spawn(zygote.client)
         #expect(try second.end().exitCode == 0)
 
-        // It does not outlive its zygote.
-        zygote.client.prepare()
-        let last = try zygote.awaitSpare(other: pid)
+        // It outlives its zygote, but not whoever has the other end of its channel.
+        let last = try zygote.client.spare()
+        let pid = last.pid
         zygote.end()
-        try eventually("it goes, too") { hasEnded(last) }
+        #expect(!hasEnded(pid))
+        _ = consume last
+        try eventually("it goes, too") { hasEnded(pid) }
     }
 }

@@ -91,9 +91,16 @@ struct StateStore: Sendable {
     }
 
     func updateStatus(_ record: ContainerRecord) throws {
+        try updateStatusLater(record)
+        try database.settle()
+    }
+
+    /// The same with the next use of the database, for a status that a daemon finds out again when it starts.
+    func updateStatusLater(_ record: ContainerRecord) throws {
         let status = try record.encodedStatus()
-        _ = try database.write(.normal) { connection in
-            try connection.run("UPDATE containers SET status = ? WHERE id = ?", status, record.id)
+        let id = record.id
+        database.writeLater(about: "status of \(id)") { connection in
+            try connection.run("UPDATE containers SET status = ? WHERE id = ?", status, id)
         }
     }
 
@@ -108,7 +115,14 @@ struct StateStore: Sendable {
     }
 
     func deleteContainer(_ id: String, images: ImageStore) throws {
-        try database.write(.normal) { connection in
+        deleteContainerLater(id, images: images)
+        try database.settle()
+    }
+
+    /// The same with the next use of the database, for a container whose directory is among the deleted ones: its
+    /// removal goes on when a daemon starts.
+    func deleteContainerLater(_ id: String, images: ImageStore) {
+        database.writeLater(about: "removal of \(id)") { connection in
             try images.release(owner: id, in: connection)
             try connection.run("DELETE FROM containers WHERE id = ?", id)
         }

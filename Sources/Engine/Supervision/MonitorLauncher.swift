@@ -12,6 +12,14 @@ final class MonitorLauncher: Sendable {
     private let executable: String
     private let mount: OwnedDescriptor?
     private let zygote = Mutex(ZygoteState.none)
+    private let ready = Mutex(Ready())
+
+    /// What is made ahead for one start.
+    private struct Ready: ~Copyable {
+        var monitor: SpareMonitor?
+        /// A network namespace that nobody is in.
+        var network: OwnedDescriptor?
+    }
 
     /// `runtimePath` is looked at once: a container that could write to the runtime through `/proc/<pid>/exe` would
     /// own the host (CVE-2019-5736), so it is executed from a detached mount that can't be written. Where the kernel
@@ -34,15 +42,25 @@ final class MonitorLauncher: Sendable {
         }
     }
 
-    /// Has the zygote fork the monitor of the container whose bundle is `bundle`, with `channel` as its connection. It is
-    /// no child of this process.
+    /// Gives the container whose bundle is `bundle` a monitor with `channel` as its connection: the one that waits for
+    /// a container, or one that the zygote forks. It is no child of this process.
     ///
     /// - Parameter ownNetwork: whether the bundle asks for a new network namespace in the daemon's user namespace.
     /// - Returns: false where there is no zygote, or it ended over it, perhaps with a monitor forked.
     func fork(bundle: String, ownNetwork: Bool, channel: Int32) -> Bool {
+        if let spare = ready.withLock({ $0.monitor.take() }) {
+            // A namespace is one container's: this one has it, or nobody.
+            let network = ownNetwork ? ready.withLock { $0.network.take() } : nil
+            do throws(ChannelError) {
+                try spare.run(bundle: bundle, network: network?.raw, monitorEnd: channel)
+                return true
+            } catch {
+                // It was killed while it waited.
+            }
+        }
         guard let zygote = currentZygote() else { return false }
         do throws(ChannelError) {
-            _ = try zygote.client.start(bundle: bundle, ownNetwork: ownNetwork, monitorEnd: channel)
+            try zygote.client.start(bundle: bundle, monitorEnd: channel)
             return true
         } catch {
             retire(zygote)
@@ -50,8 +68,15 @@ final class MonitorLauncher: Sendable {
         }
     }
 
-    /// Lets the zygote make what it keeps ready for the next monitor.
-    func prepare() { currentZygote()?.client.prepare() }
+    /// Makes what the next start finds ready. A start that comes meanwhile waits for it.
+    func prepare() {
+        guard let zygote = currentZygote() else { return }
+        // What fails here fails again for whoever needs it, and is dealt with there.
+        try? ready.withLock { ready in
+            if ready.network == nil { ready.network = OwnedDescriptor(try zygote.client.emptyNetwork()) }
+            if ready.monitor == nil { ready.monitor = try zygote.client.spare() }
+        }
+    }
 
     /// Executes a monitor.
     ///
@@ -60,8 +85,9 @@ final class MonitorLauncher: Sendable {
         try spawn(["monitor", "--bundle", bundle], channel: channel, log: "\(bundle)/monitor.log")
     }
 
-    /// Ends the zygote; monitors go on.
+    /// Ends the zygote and what waits for a container; monitors go on.
     func stop() {
+        ready.withLock { $0 = Ready() }
         let current = zygote.withLock { state in
             defer { state = .stopped }
             if case .running(let zygote) = state { return zygote as RunningZygote? }

@@ -10,7 +10,7 @@ struct MonitorSupplies {
     private(set) var cgroups: CgroupLayout?
     /// The device program of containers that ask for nothing special; all of them share it.
     private(set) var deviceProgram: DeviceProgram?
-    /// A network namespace that nobody is in, loopback up. One container's: it is given away once.
+    /// A network namespace that nobody is in, loopback up, for this monitor's container.
     private var network: Descriptor?
 
     private final class Descriptor {
@@ -26,34 +26,10 @@ struct MonitorSupplies {
         return supplies
     }
 
-    /// Makes what was given away.
-    /// - Returns: whether something was missing and has been made.
-    @discardableResult
-    mutating func refill() -> Bool {
-        guard network == nil, let made = try? NetworkNamespace.make() else { return false }
-        network = Descriptor(made)
-        return true
-    }
-
-    /// The namespace, for sending it to another process.
-    var networkDescriptor: Int32? { network?.raw }
-
-    /// With a namespace that another process made.
+    /// With the network namespace of its container.
     func with(network: consuming FileDescriptor) -> MonitorSupplies {
         var other = self
         other.network = Descriptor(network)
-        return other
-    }
-
-    /// For a container with a network of its own; this has none any more.
-    mutating func withNetwork() -> MonitorSupplies {
-        defer { network = nil }
-        return self
-    }
-
-    var withoutNetwork: MonitorSupplies {
-        var other = self
-        other.network = nil
         return other
     }
 

@@ -43,9 +43,8 @@ enum Rehearsal {
         for body: MonitorMessage.Body in [
             .hello(status), .attached(.init(inode: 1, offset: 1)), .started(pid: 1, startedAt: 1), .exited(record),
         ] { roundTrip(MonitorMessage(sequence: 1, body: body)) }
-        roundTrip(ZygoteRequest.monitor(bundle: "/", ownNetwork: true))
+        roundTrip(ZygoteRequest.monitor(bundle: "/"))
         roundTrip(ZygoteReply.started(pid: 1))
-        for assignment in [SpareMonitor.Assignment.network, .container(bundle: "/")] { roundTrip(assignment) }
         try? exerciseStreams()
     }
 

@@ -4,9 +4,6 @@ import MonitorProtocol
 
 /// `mycontainer-runtime zygote`: forks monitors; see ``ZygoteClient`` for the other side.
 ///
-/// One monitor is forked ahead and waits for its container (``SpareMonitor``). What is kept ready is made when the daemon
-/// says that there is time: right after a fork, the scheduler would let the child wait for it.
-///
 /// It is single-threaded, so that a fork of it may go on running Swift, and has done beforehand what every monitor would
 /// pay for again: the first decoding of JSON alone costs a fresh process more than a fork. It never sees a container's
 /// documents itself, its children read their own; so no container's reaper, which is a copy of a monitor, holds
@@ -26,38 +23,20 @@ public enum Zygote {
         Rehearsal.run()
         Scratch.trim()
         Confinement.prepare()
-        var supplies = MonitorSupplies.made()
-        supplies.refill()
+        let supplies = MonitorSupplies.made()
         Memory.fillHoles()
-        var spare: SpareMonitor?
-        var hasTime = true
         while true {
             do throws(ChannelError) {
-                // Whoever waits goes first.
-                if hasTime && !channel.hasPacket {
-                    if supplies.refill() { continue }
-                    if spare == nil { spare = SpareMonitor.fork(supplies.withoutNetwork) }
-                    hasTime = false
-                    continue
-                }
                 var packet = try channel.receive(ZygoteRequest.self)
                 switch packet.message {
-                case .prepare: hasTime = true
-                case .monitor(let bundle, let ownNetwork):
+                case .monitor(let bundle):
                     guard let end = packet.takeDescriptor() else {
-                        try channel.send(
-                            ZygoteReply.failed(
-                                StartFailure(
-                                    stage: "zygote", errno: EBADF, message: "the request came without a descriptor")))
+                        try channel.send(refusal(EBADF, "the request came without a descriptor"))
                         continue
                     }
-                    // A namespace is one container's: this one has it, or nobody.
-                    let own = ownNetwork ? supplies.withNetwork() : supplies.withoutNetwork
-                    if let spare = spare.take(), spare.run(bundle, end, own) {
-                        try channel.send(ZygoteReply.started(pid: spare.pid))
-                    } else {
-                        try channel.send(fork(bundle, end, own))
-                    }
+                    try channel.send(fork(bundle, end, supplies))
+                case .spare: try forkSpare(supplies, channel)
+                case .emptyNetwork: try makeNetwork(channel)
                 case .networkNamespace(let path, let owner):
                     try openNetworkNamespace(path, owner, channel)
                 }
@@ -84,9 +63,36 @@ public enum Zygote {
                 return .started(pid: pid)
             }
         } catch {
-            return .failed(
-                StartFailure(stage: "zygote", errno: error.errno, message: "cannot fork a monitor: \(error)"))
+            return refusal(error.errno, "cannot fork a monitor: \(error)")
         }
+    }
+
+    private static func forkSpare(
+        _ supplies: MonitorSupplies, _ channel: borrowing MonitorChannel
+    ) throws(ChannelError) {
+        let spare: (pid: Int32, channel: Int32)
+        do throws(SystemError) {
+            spare = try SpareMonitorProcess.fork(supplies)
+        } catch {
+            return try channel.send(refusal(error.errno, "cannot fork a monitor: \(error)"))
+        }
+        // It ends with the daemon's copy of this end.
+        let end = FileDescriptor(owning: spare.channel)
+        try channel.send(ZygoteReply.started(pid: spare.pid), descriptor: end.raw)
+    }
+
+    private static func makeNetwork(_ channel: borrowing MonitorChannel) throws(ChannelError) {
+        let namespace: FileDescriptor
+        do throws(SystemError) {
+            namespace = try NetworkNamespace.make()
+        } catch {
+            return try channel.send(refusal(error.errno, "cannot make a network namespace: \(error)"))
+        }
+        try channel.send(ZygoteReply.descriptor(.namespace), descriptor: namespace.raw)
+    }
+
+    private static func refusal(_ errno: Int32, _ message: String) -> ZygoteReply {
+        .failed(StartFailure(stage: "zygote", errno: errno, message: message))
     }
 
     /// Answers with descriptors of the namespace, which are closed again here before anything else is forked.
