@@ -61,6 +61,15 @@ import Testing
         #expect(throws: CommandFailure.self) { try render("{{.ID") }
     }
 
+    /// A whole row in JSON is written as for a page, also within a template; parts of it are not.
+    @Test func rowsInTemplates() throws {
+        let row = ListRow(["Tag": "<none>"])
+        let kind = ListKind(headers: ["Tag": "TAG"], columns: ["Tag"], quietField: "Tag")
+        #expect(
+            try kind.render([row], format: "x {{json .}} {{json .Tag}}", quiet: false)
+                == #"x {"Tag":"\u003cnone\u003e"} "<none>""# + "\n")
+    }
+
     @Test func emptyTableHasItsHeader() throws {
         #expect(
             try ContainerRows.kind.render([], format: "", quiet: false)
@@ -168,6 +177,21 @@ import Testing
         #expect(try parse("image", "-r", "--foo", interspersed: false).operands == ["image", "-r", "--foo"])
         #expect(try parse("-", "x").operands == ["-", "x"])
         #expect(try parse("-h").asksForHelp && parse("--help").asksForHelp)
+    }
+
+    /// As Go reads what programmers write.
+    @Test(
+        arguments: [
+            ("12", 12), ("-12", -12), ("+7", 7), ("0x1F", 31), ("-0x10", -16), ("017", 15), ("0o17", 15), ("0b101", 5),
+            ("0", 0), ("0x7f_ff", 0x7fff), ("0X10", 16), ("1_000", 1000), ("0x_1", 1), ("0_7", 7),
+        ] as [(String, Int64)])
+    func numbers(_ word: String, _ value: Int64) throws {
+        #expect(try parseInteger(word, anyBase: true) == value)
+    }
+
+    @Test(arguments: ["", "-", "--1", "_1", "1_", "0x-1", "08", "0x", "0x_", "0b2", "1.5", "x", "0x1__0"])
+    func noNumbers(_ word: String) {
+        #expect(throws: InvalidValue.self) { try parseInteger(word, anyBase: true) }
     }
 
     @Test(arguments: [

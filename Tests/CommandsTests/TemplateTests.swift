@@ -16,7 +16,8 @@ import Testing
             ("{{.Name}}", "/web"), ("{{.State.Status}} {{.State.Pid}}", "running 42"),
             ("{{json .Args}}", #"["a","b c"]"#),
             ("{{json .State}}", #"{"Status":"running","Pid":42,"Empty":""}"#), ("{{.Args}}", "[a b c]"),
-            ("{{.Labels}}", "map[a:2 z:1]"), ("{{.Nothing}}", "<no value>"), ("{{.Big}}", "18446744073709551615"),
+            ("{{.Labels}}", "map[a:2 z:1]"), ("{{1.50}} {{1e3}} {{0x1F}} {{1e21}}", "1.5 1000 31 1e+21"),
+            ("{{.Nothing}}", "<no value>"), ("{{.Big}}", "18446744073709551615"),
             ("{{if .On}}yes{{else}}no{{end}}", "yes"), ("{{if .Off}}yes{{else if .On}}maybe{{else}}no{{end}}", "maybe"),
             ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
             ("{{range .Args}}<{{.}}>{{end}}", "<a><b c>"),
@@ -55,7 +56,7 @@ import Testing
     @Test(arguments: [
         (
             "{{slice .Id 0 -2}}",
-            #"template: :1:2: executing "" at <slice .Id 0 -2>: error calling slice: index out of range"#
+            #"template: :1:2: executing "" at <slice .Id 0 -2>: error calling slice: index out of range: -2"#
         ),
         ("{{.Foo}}", #"template: :1:2: executing "" at <.Foo>: map has no entry for key "Foo""#),
         ("x\n {{.State.Foo}}", #"template: :2:9: executing "" at <.State.Foo>: map has no entry for key "Foo""#),

@@ -179,6 +179,32 @@ struct ArchiveTests {
         }
     }
 
+    @Test("Where save and export can't write is said before anything is asked of the daemon; a link is not replaced")
+    func targets() throws {
+        try withDaemon { daemon in
+            let link = daemon.directory + "/link"
+            _ = try host("sh", "-c", "echo kept >\(daemon.directory)/file && ln -s file \(link)")
+            for (verb, task) in [("save", "save image"), ("export", "export container")] {
+                func refusal(_ path: String) throws -> String {
+                    let outcome = try daemon.cli(verb, "-o", path, "nosuch")
+                    #expect(outcome.status == 1)
+                    return outcome.error
+                }
+                let nowhere = daemon.directory + "/nosuch"
+                #expect(
+                    try refusal(nowhere + "/x")
+                        == "failed to \(task): invalid output path: stat \(nowhere): no such file or directory\n")
+                #expect(try refusal(daemon.directory) == "failed to \(task): cannot write to a directory\n")
+                #expect(try refusal(link) == "failed to \(task): cannot write to a symbolic link directly\n")
+            }
+            #expect(try host("cat", link) == "kept")
+            // The twin: what is there may be replaced, and a device behind a link is written to.
+            try daemon.must("save", "-o", daemon.directory + "/file", "busybox")
+            #expect(try host("tar", "-tf", daemon.directory + "/file").contains("manifest.json"))
+            try daemon.must("save", "-o", "/dev/stdout", "busybox")
+        }
+    }
+
     @Test("A container that nests thousands of directories ends neither the daemon nor what is asked of it")
     func deepTrees() throws {
         try withDaemon { daemon in

@@ -141,7 +141,7 @@ extension Flag where Value == Int64 {
         Flag(
             name, short: short, type: "int", help, initial: initial, shownDefault: initial == 0 ? nil : "\(initial)"
         ) { value, word throws(InvalidValue) in
-            value = try parseInteger(word)
+            value = try parseInteger(word, anyBase: true)
         }
     }
 
@@ -165,7 +165,7 @@ extension Flag where Value == Int64? {
     /// A number whose absence differs from zero (`--stop-timeout 0`).
     static func optionalInteger(_ name: String, short: Character? = nil, _ help: String) -> Self {
         Flag(name, short: short, type: "int", help, initial: nil) { value, word throws(InvalidValue) in
-            value = try parseInteger(word)
+            value = try parseInteger(word, anyBase: true)
         }
     }
 }
@@ -206,11 +206,27 @@ func parseBool(_ word: String) throws(InvalidValue) -> Bool {
     }
 }
 
-/// Reads a decimal integer; the sentences are those of Go's `strconv.ParseInt`, which docker passes on.
-func parseInteger(_ word: String) throws(InvalidValue) -> Int64 {
-    if let value = Int64(word) { return value }
+/// Reads an integer; the sentences are those of Go's `strconv.ParseInt`, which docker passes on.
+///
+/// - Parameter anyBase: whether a prefix says the base, as in `0x1F`, `0b101`, `0o17` and `017`: flags take that.
+func parseInteger(_ word: String, anyBase: Bool = false) throws(InvalidValue) -> Int64 {
+    if let value = anyBase ? integerOfAnyBase(word) : Int64(word) { return value }
     let digits = word.drop { $0 == "-" || $0 == "+" }
     let isNumber = !digits.isEmpty && digits.utf8.allSatisfy { (48...57).contains($0) } && word.count - digits.count < 2
     throw InvalidValue(
         "strconv.ParseInt: parsing \"\(word)\": " + (isNumber ? "value out of range" : "invalid syntax"))
+}
+
+/// An integer whose prefix says its base (Go's integer literals); nil where it is none. An underscore between two digits,
+/// or a digit and the prefix, does not count.
+private func integerOfAnyBase(_ word: String) -> Int64? {
+    let sign = word.prefix { $0 == "-" || $0 == "+" }
+    let body = word.dropFirst(sign.count).lowercased()
+    let hasPrefix = body.hasPrefix("0") && body.utf8.count > 1
+    let named = hasPrefix ? ["x": 16, "o": 8, "b": 2][body.dropFirst().prefix(1)] : nil
+    let digits = body.dropFirst(named != nil ? 2 : hasPrefix ? 1 : 0)
+    let isWellSpaced = !digits.hasSuffix("_") && !digits.contains("__") && (hasPrefix || !digits.hasPrefix("_"))
+    // Int64 would take a sign of its own.
+    guard sign.count < 2, isWellSpaced, digits.first?.isHexDigit ?? false || digits.first == "_" else { return nil }
+    return Int64(sign + String(digits.filter { $0 != "_" }), radix: named ?? (hasPrefix ? 8 : 10))
 }

@@ -94,7 +94,9 @@ extension ListKind {
                 }
                 lines.append(try template.execute(.object(header), methods: ["Label": label]))
             }
-            for row in rows { lines.append(try template.execute(.object(row.fields), methods: row.methods)) }
+            for row in rows {
+                lines.append(try template.execute(.object(row.fields), methods: row.methods, isRow: true))
+            }
             if !isTable { return lines.map { $0 + "\n" }.joined() }
             return tableText(lines.map { $0.split(separator: "\t", omittingEmptySubsequences: false).map(String.init) })
         } catch {

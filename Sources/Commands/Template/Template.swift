@@ -13,11 +13,13 @@ struct Template: Sendable {
     /// A member that the value lacks is an error where it would be printed, as with docker, and false in a condition,
     /// so that `{{if .State.Health}}` works for members that are only sometimes there.
     ///
-    /// - Parameter name: of the template, as errors have it.
-    func execute(_ value: OrderedJSON, name: String = "", methods: [String: Method] = [:]) throws(TemplateError)
-        -> String
-    {
-        var evaluation = Evaluation(root: value, name: name, methods: methods, named: named)
+    /// - Parameters:
+    ///   - name: of the template, as errors have it.
+    ///   - isRow: the value is a row of a list, which docker's `json` writes as for a page.
+    func execute(
+        _ value: OrderedJSON, name: String = "", methods: [String: Method] = [:], isRow: Bool = false
+    ) throws(TemplateError) -> String {
+        var evaluation = Evaluation(root: value, name: name, methods: methods, named: named, isRow: isRow)
         _ = try evaluation.run(nodes, dot: value)
         return evaluation.output
     }
@@ -56,6 +58,7 @@ private struct Evaluation {
     private var name: String
     let methods: [String: Template.Method]
     private let named: [String: [TemplateNode]]
+    private let isRow: Bool
     /// How deep templates call each other.
     private var depth = 0
     var output = ""
@@ -63,7 +66,11 @@ private struct Evaluation {
     /// Above zero while a condition is evaluated, where a missing member is false.
     private var conditions = 0
 
-    init(root: OrderedJSON, name: String, methods: [String: Template.Method], named: [String: [TemplateNode]]) {
+    init(
+        root: OrderedJSON, name: String, methods: [String: Template.Method], named: [String: [TemplateNode]],
+        isRow: Bool
+    ) {
+        self.isRow = isRow
         self.root = root
         self.name = name
         self.methods = methods
@@ -216,6 +223,7 @@ private struct Evaluation {
             arguments.append(value)
         }
         if let piped { arguments.append(piped) }
+        if isRow, name == "json", arguments == [root] { return .string(root.textForPages) }
         return try TemplateFunctions.call(name, arguments)
     }
 

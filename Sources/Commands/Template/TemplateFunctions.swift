@@ -177,7 +177,7 @@ enum TemplateFunctions {
         case .array(let elements): elements.count
         case .object(let object): object.members.count
         case .null: 0
-        default: throw TemplateError("error calling len: len of \(print(value))")
+        default: throw TemplateError("error calling len: len of type \(typeName(value))")
         }
     }
 
@@ -213,9 +213,13 @@ enum TemplateFunctions {
         let bounds = arguments.dropFirst().compactMap(\.integer)
         let low = Int(bounds.first ?? 0)
         let high = bounds.count > 1 ? Int(bounds[1]) : count
-        guard bounds.count < 3, bounds.count == arguments.count - 1, low >= 0, low <= high, high <= count else {
-            throw TemplateError("error calling slice: index out of range")
+        guard bounds.count < 3, bounds.count == arguments.count - 1 else {
+            throw TemplateError("error calling slice: its bounds are one or two numbers")
         }
+        if let bound = [low, high].first(where: { !(0...count).contains($0) }) {
+            throw TemplateError("error calling slice: index out of range: \(bound)")
+        }
+        if low > high { throw TemplateError("error calling slice: invalid slice index: \(low) > \(high)") }
         switch value {
         case .array(let elements): return .array(Array(elements[low..<high]))
         case .string(let text): return .string(String(decoding: Array(text.utf8)[low..<high], as: UTF8.self))

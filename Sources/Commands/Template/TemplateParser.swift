@@ -213,7 +213,9 @@ struct TemplateParser {
     private func number(_ text: String) throws(TemplateError) -> OrderedJSON {
         if let value = Int64(text) { return .integer(value) }
         if text.lowercased().hasPrefix("0x"), let value = Int64(text.dropFirst(2), radix: 16) { return .integer(value) }
-        if Double(text) != nil { return .number(text) }
-        throw TemplateError("template: :1: bad number syntax: \(quoted(text))")
+        guard let value = Double(text) else { throw TemplateError("template: :1: bad number syntax: \(quoted(text))") }
+        guard value.isFinite else { throw TemplateError("template: :1: illegal number syntax: \(quoted(text))") }
+        // As it is printed, not as it was written: 1e3 is 1000.
+        return .number(Int64(exactly: value).map(String.init) ?? "\(value)")
     }
 }

@@ -18,6 +18,7 @@ enum SaveCommand {
         ) { invocation in
             let path = invocation[target]
             try refuseTerminal(path, "save")
+            try checkTarget(path, "save image")
             let query = ([:] as EngineClient.Query).adding("names", invocation.operands)
                 .adding("platform", try HistoryCommand.platformDocuments(invocation[platforms]))
             let answer = try invocation.engine().stream(.GET, "/images/get", query)
@@ -107,6 +108,7 @@ enum ExportCommand {
         ) { invocation in
             let path = invocation[target]
             try refuseTerminal(path, "export")
+            try checkTarget(path, "export container")
             let answer = try invocation.engine().stream(
                 .GET, "/containers/\(pathPart(invocation.operands[0]))/export")
             try write(answer, to: path)
@@ -121,6 +123,31 @@ private func refuseTerminal(_ path: String, _ verb: String) throws(CommandFailur
     }
 }
 
+/// Refuses, before the daemon is asked for anything, a file that can't be made; the sentences are docker's.
+private func checkTarget(_ path: String, _ task: String) throws(CommandFailure) {
+    if path.isEmpty { return }
+    func refusal(_ reason: String) -> CommandFailure { CommandFailure("failed to \(task): \(reason)") }
+    var status = stat()
+    let slash = path.lastIndex(byte: "/")
+    let directory = slash.map { cleanPath(String(path[...$0])) } ?? "."
+    let isThere = withPath(directory) { stat($0, &status) } == 0
+    if !isThere || status.st_mode & S_IFMT != S_IFDIR {
+        throw refusal("invalid output path: stat \(directory): \(goReason(isThere ? ENOTDIR : errno))")
+    }
+    guard withPath(path, { lstat($0, &status) }) == 0 else { return }
+    if status.st_mode & S_IFMT == S_IFDIR { throw refusal("cannot write to a directory") }
+    // What is written takes the name's place. A link to a device or a pipe is followed instead.
+    if status.st_mode & S_IFMT == S_IFLNK, isReplaced(path) {
+        throw refusal("cannot write to a symbolic link directly")
+    }
+}
+
+/// Whether a file is written beside it and takes its name; a device or a pipe is written to as it is.
+private func isReplaced(_ path: String) -> Bool {
+    var status = stat()
+    return withPath(path) { stat($0, &status) } != 0 || status.st_mode & S_IFMT == S_IFREG
+}
+
 /// Writes an answer to standard output, or to a file that appears under its name only when it is complete.
 private func write(_ answer: Answer, to path: String) throws {
     if path.isEmpty {
@@ -130,9 +157,7 @@ private func write(_ answer: Answer, to path: String) throws {
         }
         return
     }
-    // A device or a pipe is written to as it is.
-    var status = stat()
-    let isPlain = withPath(path) { stat($0, &status) } != 0 || status.st_mode & S_IFMT == S_IFREG
+    let isPlain = isReplaced(path)
     let partial = isPlain ? "\(path).partial-\(getpid())" : path
     let descriptor = withPath(partial) { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600) }
     if descriptor < 0 { throw CommandFailure("cannot write \(path): \(goReason(errno))") }

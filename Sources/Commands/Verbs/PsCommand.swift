@@ -36,6 +36,12 @@ enum PsCommand {
             let rows = containers.elements.map {
                 ContainerRows.row($0, truncates: !invocation[ListFormat.noTruncation], now: now)
             }
+            // A template with a mistake is one in an empty list, too.
+            if rows.isEmpty {
+                _ = try ContainerRows.kind.render(
+                    [ContainerRows.row(.null, truncates: true, now: now)], format: format,
+                    quiet: invocation[ListFormat.quiet])
+            }
             output(
                 try ContainerRows.kind.render(
                     rows, format: format, quiet: invocation[ListFormat.quiet],
