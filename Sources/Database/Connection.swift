@@ -23,6 +23,8 @@ public final class Connection {
         try execute("PRAGMA journal_mode = WAL")
         try execute("PRAGMA foreign_keys = ON")
         try execute("PRAGMA synchronous = FULL")
+        // KiB of pages in memory (SQLite's own is 2000): whatever is read often is kept as objects anyway.
+        try execute("PRAGMA cache_size = -256")
     }
 
     deinit {

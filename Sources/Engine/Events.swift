@@ -30,7 +30,7 @@ final class EventBus: Sendable {
     func post(_ event: EventMessage) {
         let startSaving = state.withLock { state -> Bool in
             state.recent.append(event)
-            if state.recent.count > 2 * EventBus.remembered {
+            if state.recent.count > EventBus.remembered + EventBus.remembered / 4 {
                 state.recent.removeFirst(state.recent.count - EventBus.remembered)
             }
             state.unsaved.append(event)

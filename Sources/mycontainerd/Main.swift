@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import Glibc
 import LinuxKernel
 
@@ -7,6 +8,8 @@ import LinuxKernel
 struct Main {
     static func main() async {
         StandardStreams.open()
+        // What a burst leaves free in one heap is of no use to the threads of another.
+        clinux_limit_heaps(2)
         let arguments = DaemonOptions.normalized(Array(CommandLine.arguments.dropFirst()))
         let options: DaemonOptions
         do {

@@ -28,3 +28,6 @@ static inline int clinux_epoll_wait(int epoll, uint64_t *tokens, uint32_t *event
 }
 
 static inline void clinux_malloc_trim(void) { malloc_trim(0); }
+
+// How many heaps the C library may spread threads over: mallopt(3). Its own limit is eight for each processor.
+static inline void clinux_limit_heaps(int count) { mallopt(M_ARENA_MAX, count); }

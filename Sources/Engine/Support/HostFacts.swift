@@ -1,18 +1,12 @@
-import CCrypto
 import Glibc
+import ImageStore
 import LinuxKernel
 import OCI
 
 /// The id that keeps daemons on one host apart.
 enum InstanceID {
     /// The first 8 hex digits of the SHA-256 of the data root's real path.
-    static func of(_ dataRoot: String) -> String {
-        let bytes = Array(dataRoot.utf8)
-        var hash = [UInt8](repeating: 0, count: 32)
-        let hashed = EVP_Digest(bytes, bytes.count, &hash, nil, EVP_sha256(), nil)
-        precondition(hashed == 1, "OpenSSL has no SHA-256")
-        return String(Digest(bytes: hash).hex.prefix(8))
-    }
+    static func of(_ dataRoot: String) -> String { String(SHA256.digest(of: dataRoot.utf8).hex.prefix(8)) }
 }
 
 /// What about this host doesn't change while the daemon runs.

@@ -2,33 +2,22 @@ import CCrypto
 import OCI
 
 /// SHA-256 of bytes that come in pieces.
-final class SHA256 {
-    private let context: OpaquePointer
+public final class SHA256 {
+    private var context = SHA256_CTX()
 
-    init() {
-        guard let context = EVP_MD_CTX_new(), EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1 else {
-            preconditionFailure("OpenSSL has no SHA-256")
-        }
-        self.context = context
-    }
+    public init() { SHA256_Init(&context) }
 
-    func update(_ bytes: UnsafeRawBufferPointer) {
-        let done = EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
-        precondition(done == 1, "EVP_DigestUpdate failed")
-    }
+    public func update(_ bytes: UnsafeRawBufferPointer) { SHA256_Update(&context, bytes.baseAddress, bytes.count) }
 
     /// The digest of everything so far; nothing can be added after it.
-    func finish() -> Digest {
+    public func finish() -> Digest {
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 32) { value in
-            let done = EVP_DigestFinal_ex(context, value.baseAddress, nil)
-            precondition(done == 1, "EVP_DigestFinal_ex failed")
+            SHA256_Final(value.baseAddress, &context)
             return Digest(bytes: value)
         }
     }
 
-    deinit { EVP_MD_CTX_free(context) }
-
-    static func digest(of bytes: some Sequence<UInt8>) -> Digest {
+    public static func digest(of bytes: some Sequence<UInt8>) -> Digest {
         let hash = SHA256()
         let contiguous = ContiguousArray(bytes)
         contiguous.withUnsafeBytes { hash.update($0) }
