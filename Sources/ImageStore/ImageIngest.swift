@@ -38,17 +38,21 @@ struct ImageIngest: Sendable {
     func run() async throws -> (image: Image, isNew: Bool) {
         try await withTaskCancellationHandler {
             let documented = try await BlockingWork.run { try readDocuments() }
-            if let image = store.catalog.image(found.configDigest(documented.manifest)), isComplete(image, documented) {
-                return (try await name(image), false)
-            }
             let needed = documented.digests(found.manifest.digest)
             store.catalog.lease(needed)
             defer { store.catalog.release(needed) }
+            // A collection that began before the leases doesn't know them: what it takes is not here.
+            try await BlockingWork.run { try store.catalog.mutate {} }
             // Whoever made a layer that this image waited for may fail; then it is this one's turn.
             for _ in 0..<8 {
-                if let image = try await attempt(documented) { return (image, true) }
+                let known = store.catalog.image(found.configDigest(documented.manifest))
+                if let known, isComplete(known, documented) {
+                    if let image = try await name(known) { return (image, false) }
+                } else if let image = try await attempt(documented) {
+                    return (image, true)
+                }
             }
-            throw ImageError(.system, "another pull of the same layers failed time and again")
+            throw ImageError(.system, "other pulls and removals of the same image came in between time and again")
         } onCancel: {
             cancellation.cancel()
         }
@@ -59,19 +63,17 @@ struct ImageIngest: Sendable {
             && ([image.id, image.manifest.digest] + image.layers.map(\.blob.digest)).allSatisfy(store.content.has)
     }
 
-    /// Gives an image that is there already its names, where it lacks any.
-    private func name(_ image: Image) async throws -> Image {
+    /// Gives an image that is there already its names, where it lacks any; nil where it was removed meanwhile.
+    private func name(_ image: Image) async throws -> Image? {
         let missing = names.filter { store.catalog.image(named: $0)?.id != image.id }
         if missing.isEmpty { return image }
         return try await BlockingWork.run {
             try store.catalog.mutate {
-                guard store.catalog.image(image.id) != nil else {
-                    throw ImageError(.conflict, "image \(image.id.short) was removed meanwhile: pull it again")
-                }
+                guard store.catalog.image(image.id) != nil else { return nil }
                 try store.catalog.record(names: missing, of: image.id, at: wallClockNanoseconds())
                 try store.writeIndex()
+                return store.catalog.image(image.id)
             }
-            return store.catalog.image(image.id) ?? image
         }
     }
 
@@ -292,11 +294,6 @@ struct ImageIngest: Sendable {
                 throw ImageError(.conflict, "layer \(layer.chainID.short) was removed meanwhile: pull the image again")
             }
             return Image.Layer(chainID: layer.chainID, diffID: layer.diffID, blob: layer.blob, size: record.size)
-        }
-        // A collection that began before the leases may have taken what was there.
-        let digests = [documented.manifest.config.digest, found.manifest.digest] + layers.map(\.blob.digest)
-        if let missing = digests.first(where: { !store.content.has($0) }) {
-            throw ImageError(.conflict, "blob \(missing.short) was removed meanwhile: pull the image again")
         }
         let image = Image(
             id: documented.manifest.config.digest, config: documented.config, manifest: found.manifest.bare,

@@ -79,6 +79,27 @@ import Testing
         #expect(try fixture.names("layers/staging").isEmpty)
     }
 
+    /// Whatever a removal takes meanwhile, an image that was pulled is whole.
+    @Test func pullsAndRemovalsAtOnce() async throws {
+        try makeTwoImages()
+        let (store, _) = try await fixture.open()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<2 {
+                group.addTask {
+                    for _ in 0..<200 { _ = try await fixture.pull("app", store) }
+                }
+            }
+            group.addTask {
+                for _ in 0..<400 { _ = try? await store.remove("app", force: true, users: { _ in [] }) }
+            }
+            try await group.waitForAll()
+        }
+        let image = try await fixture.pull("app", store)
+        let needed = [image.id, image.manifest.digest] + image.layers.map(\.blob.digest)
+        #expect(needed.allSatisfy(store.content.has))
+        #expect(try fixture.names("content/ingest").isEmpty)
+    }
+
     @Test func resolvesAsDockerDoes() async throws {
         try makeTwoImages()
         let (store, _) = try await fixture.open()
