@@ -17,6 +17,8 @@ final class Catalog: Sendable {
         var layers: [Digest: LayerRecord] = [:]
         /// Full names, with a tag or a digest, to image IDs.
         var names: [ImageReference: Digest] = [:]
+        /// Entries of the layout's index for images that could not be made again for now: they stay in it.
+        var kept: [Descriptor] = []
         /// How many operations need a layer or blob that nothing recorded needs yet.
         var leases: [Digest: Int] = [:]
 
@@ -100,6 +102,12 @@ final class Catalog: Sendable {
 
     /// The chain IDs from `chainID` down, uppermost first.
     func chain(endingIn chainID: Digest?) -> [Digest] { state.withLock { $0.chain(endingIn: chainID) } }
+
+    /// Leaves an image that could not be made again for now to the next start: its entries in the index, its blobs.
+    func keep(_ entries: [Descriptor], blobs: [Digest]) {
+        state.withLock { $0.kept += entries }
+        lease(blobs)
+    }
 
     // MARK: Leases
 

@@ -11,14 +11,11 @@ extension ImageStore {
         let state = catalog.snapshot()
         var manifests: [Descriptor] = []
         for image in state.images.values.sorted(by: { $0.id < $1.id }) where !removedImages.contains(image.id) {
-            var descriptor = image.manifest
             let names = (image.tags + image.digests).filter { !removed.contains($0) }
-            if names.isEmpty { manifests.append(descriptor) }
-            for name in names {
-                descriptor.annotations = [Annotation.referenceName: name.description]
-                manifests.append(descriptor)
-            }
+            manifests += image.manifest.entries(names)
         }
+        let present = Set(manifests.map(\.digest))
+        manifests += state.kept.filter { !present.contains($0.digest) }
         try content.replaceFile(paths.content + "/index.json", with: Documents.encode(Index(manifests: manifests)))
     }
 
@@ -31,12 +28,14 @@ extension ImageStore {
                 throw ImageError.wrap(error, doing: "the image store can't be opened")
             }
         }
-        for entry in lost.images { await restore(entry, log) }
+        var isDone = true
+        for entry in lost.images where await !restore(entry, log) { isDone = false }
+        let isComplete = isDone
         try await BlockingWork.run { [self] in
             try mutate("the image store can't be opened") {
                 // Where the database lost rows, containers that stand on a layer may be among them: keep what isn't known
                 // until the next removal.
-                if !lost.databaseLostRows { try collectGarbage() }
+                if !lost.databaseLostRows && isComplete { try collectGarbage() }
                 try catalog.forget(layers: lost.missingLayers)
                 try writeIndex()
             }
@@ -168,8 +167,9 @@ extension ImageStore {
             images: lost.values.sorted { $0.manifest.digest < $1.manifest.digest }, missingLayers: missing)
     }
 
-    /// Makes an image again out of the store's own blobs.
-    private func restore(_ lost: LostImage, _ log: @Sendable (String) -> Void) async {
+    /// Makes an image again out of the store's own blobs. One that can't be made, by what it is, is forgotten.
+    /// - Returns: false where the host is what failed: a disk that is full has room again some day.
+    private func restore(_ lost: LostImage, _ log: @Sendable (String) -> Void) async -> Bool {
         let name = lost.names.first?.familiar ?? lost.manifest.digest.short
         let source = LayoutSource(directory: paths.content, limits: limits)
         let found = FoundImage(source: source, root: lost.manifest, manifest: lost.manifest)
@@ -177,12 +177,26 @@ extension ImageStore {
             _ = try await ImageIngest(store: self, found: found, names: lost.names, progress: { _ in }).run()
             log("image \(name) was imported again from its blobs")
         } catch {
-            log("image \(name) can't be used any more: \(error): pull it again")
-            guard let id = lost.id else { return }
+            let failure = ImageError.wrap(error, doing: "it can't be read")
+            if [.noSpace, .system].contains(failure.kind) {
+                log("image \(name) can't be used now: \(failure): it is tried again when the daemon starts next")
+                catalog.keep(
+                    lost.manifest.entries(lost.names), blobs: (try? blobs(of: lost.manifest)) ?? [lost.manifest.digest])
+                return false
+            }
+            log("image \(name) can't be used any more: \(failure): pull it again")
+            guard let id = lost.id else { return true }
             _ = try? await BlockingWork.run { [self] in
                 try mutate("forget image \(name)") { try catalog.remove(image: id) }
             }
         }
+        return true
+    }
+
+    private func blobs(of descriptor: Descriptor) throws -> [Digest] {
+        let bytes = try content.document(descriptor.digest, limit: limits.documentBytes)
+        let manifest = try Documents(limits: limits).manifest(bytes, descriptor)
+        return [descriptor.digest, manifest.config.digest] + manifest.layers.map(\.digest)
     }
 
     // MARK: Garbage
@@ -220,5 +234,17 @@ extension ImageStore {
 
     private func names(in directory: String) throws(SystemError) -> [String] {
         try FileNames.list(at: directory).map { String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+extension Descriptor {
+    /// An image's entries in an index: one a name, one without any where it has none.
+    fileprivate func entries(_ names: [ImageReference]) -> [Descriptor] {
+        if names.isEmpty { return [self] }
+        return names.map { name in
+            var entry = self
+            entry.annotations = [Annotation.referenceName: name.description]
+            return entry
+        }
     }
 }

@@ -323,6 +323,33 @@ import Testing
         #expect(log.withLock { $0.contains { $0.contains("imported again") } })
     }
 
+    /// What fails may be the host, as when the disk is full: then nothing is given up.
+    @Test(arguments: [false, true]) func anImageThatCannotBeMadeNowIsKept(lostDatabase: Bool) async throws {
+        try makeTwoImages()
+        let image: Image
+        do {
+            let (store, _) = try await fixture.open()
+            image = try await fixture.pull("app", store)
+        }
+        let blob = fixture.dataRoot + "/content/blobs/sha256/" + image.layers[1].blob.digest.hex
+        #expect(try run("rm", "-r", fixture.dataRoot + "/layers/" + image.layers[1].chainID.hex) == 0)
+        if lostDatabase { for suffix in ["", "-wal", "-shm"] { unlink(fixture.dataRoot + "/state.db" + suffix) } }
+        // Not a damaged blob: one that can't be read.
+        #expect(rename(blob, fixture.dataRoot + "/aside") == 0 && mkdir(blob, 0o700) == 0)
+        do {
+            let (store, _) = try await fixture.open()
+            #expect(throws: ImageError.self) { try store.resolve("app") }
+            _ = try await fixture.pull("app:base", store)
+            _ = try await store.remove("app:base", force: false, users: { _ in [] })
+            _ = try await store.prune(all: true, matching: { _ in true }, users: { _ in [] })
+        }
+        #expect(rmdir(blob) == 0 && rename(fixture.dataRoot + "/aside", blob) == 0)
+        let (store, _) = try await fixture.open()
+        let found = try store.resolve("app")
+        #expect(found.id == image.id)
+        #expect(store.lowerDirectories(of: found).allSatisfy { status($0) != nil })
+    }
+
     @Test func anImageWhoseBlobsAreGoneIsNotUsed() async throws {
         try makeTwoImages()
         do {
