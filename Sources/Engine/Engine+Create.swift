@@ -201,20 +201,14 @@ extension Engine {
 
     // MARK: Directories
 
-    /// `upper`, `work`, `logs` and the files for /etc. Staged under a name that the next start discards, and renamed
-    /// when it is whole.
+    /// `upper`, `work`, `logs` and the files for /etc. Staged where the next start discards them, and renamed when they
+    /// are whole.
     private func makeDirectories(_ record: ContainerRecord, modes: NamespaceModes) throws {
-        let directory = paths.container(record.id)
-        let staged = "\(paths.graveyard)/new-\(record.id)"
+        let staged = try stagedDirectories.take()
         do {
-            try Files.makeDirectory(staged, mode: 0o710)
-            // The upper directory's own mode and owner are those of the container's root directory.
-            try Files.makeDirectory(staged + "/upper", mode: 0o755)
             try copyRootAttributes(record, to: staged + "/upper")
-            try Files.makeDirectory(staged + "/work", mode: 0o700)
-            try Files.makeDirectory(staged + "/logs", mode: 0o700)
             try writeNetworkFiles(record, modes: modes, in: staged)
-            try checked("rename \(staged)") { rename(staged, directory) }
+            try checked("rename \(staged)") { rename(staged, paths.container(record.id)) }
         } catch {
             try? TreeRemoval.remove(staged)
             throw error

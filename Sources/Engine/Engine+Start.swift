@@ -206,8 +206,9 @@ extension Engine {
         throw engineError
     }
 
-    /// Makes anew what is kept ready for starts: a monitor, network namespaces.
+    /// Makes anew what is kept ready: directories, a monitor, network namespaces.
     func replenish() {
+        stagedDirectories.prepare()
         launcher.prepare()
         hostNetworks.refillSandboxes()
     }

@@ -24,6 +24,7 @@ public final class Engine: Sendable {
     let eventBus: EventBus
     let launcher: MonitorLauncher
     let replenishment = Replenishment()
+    let stagedDirectories: StagedDirectories
     let reader: MonitorReader
     let cgroups: CgroupLayout
     let cgroupParent: CgroupParent
@@ -61,6 +62,7 @@ public final class Engine: Sendable {
                 subordinateGroups: (try? Files.text("/etc/subgid")) ?? ""),
             instance: instance)
         workers = WorkerPool(maximum: 64)
+        stagedDirectories = StagedDirectories(in: paths.graveyard)
         database = try Database(path: paths.database, migrations: StateStore.migrations)
         let store = StateStore(database: database)
         self.store = store
@@ -111,6 +113,7 @@ public final class Engine: Sendable {
             throw EngineError(.internal, "\(error)")
         }
         try await engine.perform { try await engine.reconcile() }
+        engine.replenishment.started(engine.replenish)
         return engine
     }
 

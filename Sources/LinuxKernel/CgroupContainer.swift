@@ -23,7 +23,7 @@ public struct ContainerCgroup: Sendable {
             throw CgroupError("cgroup path \"\(path)\" is not an absolute path below the hierarchy", errno: EINVAL)
         }
         self.layout = layout
-        self.path = "/" + parts.joined(separator: "/")
+        self.path = parts.reduce("") { "\($0)/\($1)" }
         self.unified = unified
     }
 

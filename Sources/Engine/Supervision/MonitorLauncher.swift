@@ -51,6 +51,7 @@ final class MonitorLauncher: Sendable {
         if let spare = ready.withLock({ $0.monitor.take() }) {
             // A namespace is one container's: this one has it, or nobody.
             let network = ownNetwork ? ready.withLock { $0.network.take() } : nil
+            defer { withExtendedLifetime(network) {} }
             do throws(ChannelError) {
                 try spare.run(bundle: bundle, network: network?.raw, monitorEnd: channel)
                 return true

@@ -9,7 +9,8 @@ import OCI
 /// for all of its children, and a monitor that waits for its container once more: code is paged in, and memory that it
 /// shares with the zygote is its own, before anybody waits for it.
 enum Rehearsal {
-    static func run() {
+    /// - Parameter cgroups: where the host's cgroups are.
+    static func run(_ cgroups: CgroupLayout?) {
         let process = RuntimeSpec.Process(
             terminal: true, consoleSize: .init(height: 1, width: 1), user: .init(uid: 1, gid: 1, additionalGids: [1]),
             args: ["a"], env: ["A=b"], cwd: "/", capabilities: .init(bounding: ["CAP_KILL"], effective: ["CAP_KILL"]),
@@ -46,6 +47,17 @@ enum Rehearsal {
         roundTrip(ZygoteRequest.monitor(bundle: "/"))
         roundTrip(ZygoteReply.started(pid: 1))
         try? exerciseStreams()
+        prepareStart(process, cgroups)
+    }
+
+    /// What goes before the container's program, as far as it can be done without a container.
+    private static func prepareStart(_ process: RuntimeSpec.Process, _ cgroups: CgroupLayout?) {
+        if let cgroups, let group = try? ContainerCgroup(layout: cgroups, path: "/rehearsal") {
+            // No limits: looks each one up and writes nothing.
+            _ = try? group.update(RuntimeSpec.Resources())
+        }
+        for pointer in Executable.vector(process.environment(home: "/")) { free(pointer) }
+        _ = Devices.standard
     }
 
     /// Passes a byte through the event loop, a log and a client.

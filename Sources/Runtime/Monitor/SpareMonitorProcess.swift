@@ -29,7 +29,7 @@ enum SpareMonitorProcess {
         guard (try? Monitor.closeDescriptors(except: [channel.rawDescriptor] + supplies.descriptors)) != nil else {
             return 1
         }
-        Rehearsal.run()
+        Rehearsal.run(supplies.cgroups)
         var supplies = supplies
         while true {
             switch SpareMonitor.next(channel) {

@@ -20,10 +20,10 @@ public enum Zygote {
         signal(SIGCHLD, SIG_IGN)
         chdir("/")
         ProcessTitle.set(name: "mycontainer-zyg")
-        Rehearsal.run()
+        let supplies = MonitorSupplies.made()
+        Rehearsal.run(supplies.cgroups)
         Scratch.trim()
         Confinement.prepare()
-        let supplies = MonitorSupplies.made()
         Memory.fillHoles()
         while true {
             do throws(ChannelError) {

@@ -130,20 +130,6 @@ struct ChildSetup {
         }
     }
 
-    /// The configuration's variables, of several with one name the last, and HOME where it is absent or empty.
-    func environment(home: String?) -> [String] {
-        var names: Set<Substring> = []
-        var environment: [String] = []
-        for variable in (process.env ?? []).reversed() {
-            let name = variable.prefix(before: "=")
-            if !names.insert(name).inserted || variable == "HOME=" { continue }
-            environment.append(variable)
-        }
-        environment.reverse()
-        if !process.hasHome { environment.append("HOME=\(home.flatMap { $0.isEmpty ? nil : $0 } ?? "/")") }
-        return environment
-    }
-
     func joinKeyring(_ proc: Int32) throws(StartFailure) {
         guard !noNewKeyring else { return }
         try SecurityLabels.withKeyLabel(process.selinuxLabel, proc) { () throws(StartFailure) in
@@ -156,6 +142,20 @@ struct ChildSetup {
 }
 
 extension RuntimeSpec.Process {
+    /// The configuration's variables, of several with one name the last, and HOME where it is absent or empty.
+    func environment(home: String?) -> [String] {
+        var names: Set<Substring> = []
+        var environment: [String] = []
+        for variable in (env ?? []).reversed() {
+            let name = variable.prefix(before: "=")
+            if !names.insert(name).inserted || variable == "HOME=" { continue }
+            environment.append(variable)
+        }
+        environment.reverse()
+        if !hasHome { environment.append("HOME=\(home.flatMap { $0.isEmpty ? nil : $0 } ?? "/")") }
+        return environment
+    }
+
     /// Whether its environment says where HOME is.
     var hasHome: Bool {
         guard let home = (env ?? []).last(where: { $0.hasPrefix("HOME=") }) else { return false }

@@ -10,7 +10,7 @@ struct Devices {
     let root: Int32
     let userNamespace: Bool
 
-    private static let standard: [RuntimeSpec.Device] =
+    static let standard: [RuntimeSpec.Device] =
         [
             ("/dev/null", 3), ("/dev/zero", 5), ("/dev/full", 7), ("/dev/random", 8), ("/dev/urandom", 9),
         ].map { RuntimeSpec.Device(path: $0.0, type: "c", major: 1, minor: $0.1, fileMode: 0o666) } + [

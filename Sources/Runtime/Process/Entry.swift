@@ -66,7 +66,7 @@ struct EntryProcess {
         try setup.closeDescriptors(keeping: &none)
         channel = setup.channel
         let user = try setup.becomeUser(identity, seccomp)
-        let executable = try Executable(process, environment: setup.environment(home: identity.home))
+        let executable = try Executable(process, environment: setup.process.environment(home: identity.home))
         try user.loadLateFilter()
         LinuxKernel.Process.resetSignals()
         channel.send(.executing)

@@ -65,13 +65,18 @@ struct Executable {
 
     /// Replaces this process. Only a failure comes back.
     func execute() -> StartFailure {
-        var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
-        argv.append(nil)
-        var envp: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) }
-        envp.append(nil)
-        clinux_execve(path, argv, envp)
+        clinux_execve(path, Self.vector(arguments), Self.vector(environment))
         let number = errno
         return StartFailure(
             stage: "exec", errno: number, message: "exec \(path): \(Self.reason(number))")
+    }
+
+    /// The strings as C has them, nil at the end; whoever goes on living frees them.
+    static func vector(_ strings: [String]) -> [UnsafeMutablePointer<CChar>?] {
+        var pointers: [UnsafeMutablePointer<CChar>?] = []
+        pointers.reserveCapacity(strings.count + 1)
+        for string in strings { pointers.append(strdup(string)) }
+        pointers.append(nil)
+        return pointers
     }
 }

@@ -294,7 +294,7 @@ struct FirstProcess {
         try setup.closeDescriptors(keeping: &extra)
         channel = setup.channel
         let user = try setup.becomeUser(identity, seccomp)
-        let environment = setup.environment(home: identity.home)
+        let environment = setup.process.environment(home: identity.home)
         let executable = try Executable(process, environment: environment)
         // A listener travels over the setup socket, in whose place the gate puts a FIFO.
         let notifies = seccomp?.notifies ?? false
