@@ -14,39 +14,45 @@ final class WorkerPool: TaskExecutor {
 
     private struct Shared {
         var mutex = pthread_mutex_t()
-        var condition = pthread_cond_t()
         var jobs: [UnownedJob] = []
         /// Index of the next job in `jobs`; the array is compacted when it has run dry.
         var next = 0
         var threads = 0
-        var idle = 0
+        /// Threads that wait, the one that has waited shortest last: it is the next to be woken, since its stack and heap
+        /// are still in the processor's cache, and those that a burst needed and nothing else does come to their end.
+        var idle: [UnsafeMutablePointer<Sleeper>] = []
+    }
+
+    /// A thread that waits.
+    private struct Sleeper {
+        var condition = pthread_cond_t()
+        var isWoken = false
     }
 
     /// Seconds after which a surplus thread that found nothing to do ends.
-    private static let linger = 10
+    private static let linger = 2
     /// Threads that stay however idle.
-    private static let kept = 2
+    private static let kept = 4
 
     init(maximum: Int) {
         self.maximum = maximum
         shared = .allocate(capacity: 1)
         shared.initialize(to: Shared())
         pthread_mutex_init(&shared.pointee.mutex, nil)
-        var attributes = pthread_condattr_t()
-        pthread_condattr_init(&attributes)
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        pthread_cond_init(&shared.pointee.condition, &attributes)
-        pthread_condattr_destroy(&attributes)
     }
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         pthread_mutex_lock(&shared.pointee.mutex)
         shared.pointee.jobs.append(job)
-        let waiting = shared.pointee.jobs.count - shared.pointee.next
-        let spawn = waiting > shared.pointee.idle && shared.pointee.threads < maximum
-        if spawn { shared.pointee.threads += 1 }
-        pthread_cond_signal(&shared.pointee.condition)
+        var spawn = false
+        if let sleeper = shared.pointee.idle.popLast() {
+            sleeper.pointee.isWoken = true
+            pthread_cond_signal(&sleeper.pointee.condition)
+        } else if shared.pointee.threads < maximum {
+            shared.pointee.threads += 1
+            spawn = true
+        }
         pthread_mutex_unlock(&shared.pointee.mutex)
         if spawn { startThread() }
     }
@@ -65,7 +71,16 @@ final class WorkerPool: TaskExecutor {
 
     private func work() {
         let executor = asUnownedTaskExecutor()
-        while let job = nextJob() { job.runSynchronously(on: executor) }
+        let sleeper = UnsafeMutablePointer<Sleeper>.allocate(capacity: 1)
+        sleeper.initialize(to: Sleeper())
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(&sleeper.pointee.condition, &attributes)
+        pthread_condattr_destroy(&attributes)
+        while let job = nextJob(sleeper) { job.runSynchronously(on: executor) }
+        pthread_cond_destroy(&sleeper.pointee.condition)
+        sleeper.deallocate()
         pthread_mutex_lock(&shared.pointee.mutex)
         let isLast = shared.pointee.threads == WorkerPool.kept
         pthread_mutex_unlock(&shared.pointee.mutex)
@@ -74,18 +89,16 @@ final class WorkerPool: TaskExecutor {
     }
 
     /// Waits for a job; nil when this thread has lingered long enough.
-    private func nextJob() -> UnownedJob? {
+    private func nextJob(_ sleeper: UnsafeMutablePointer<Sleeper>) -> UnownedJob? {
         pthread_mutex_lock(&shared.pointee.mutex)
         defer { pthread_mutex_unlock(&shared.pointee.mutex) }
         while shared.pointee.next == shared.pointee.jobs.count {
-            var deadline = timespec()
-            clock_gettime(CLOCK_MONOTONIC, &deadline)
-            deadline.tv_sec += WorkerPool.linger
-            shared.pointee.idle += 1
-            let result = pthread_cond_timedwait(&shared.pointee.condition, &shared.pointee.mutex, &deadline)
-            shared.pointee.idle -= 1
-            let empty = shared.pointee.next == shared.pointee.jobs.count
-            if result == ETIMEDOUT, empty, shared.pointee.threads > WorkerPool.kept {
+            sleeper.pointee.isWoken = false
+            shared.pointee.idle.append(sleeper)
+            wait(sleeper)
+            if sleeper.pointee.isWoken { continue }
+            shared.pointee.idle.removeAll { $0 == sleeper }
+            if shared.pointee.threads > WorkerPool.kept {
                 shared.pointee.threads -= 1
                 return nil
             }
@@ -99,9 +112,23 @@ final class WorkerPool: TaskExecutor {
         return job
     }
 
+    /// Waits to be woken; until ``linger`` has passed where the thread is a surplus one.
+    private func wait(_ sleeper: UnsafeMutablePointer<Sleeper>) {
+        var deadline = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &deadline)
+        deadline.tv_sec += WorkerPool.linger
+        while !sleeper.pointee.isWoken {
+            if shared.pointee.threads <= WorkerPool.kept {
+                pthread_cond_wait(&sleeper.pointee.condition, &shared.pointee.mutex)
+            } else if pthread_cond_timedwait(&sleeper.pointee.condition, &shared.pointee.mutex, &deadline) == ETIMEDOUT
+            {
+                return
+            }
+        }
+    }
+
     deinit {
         // Threads hold the pool while they run, so none is left here.
-        pthread_cond_destroy(&shared.pointee.condition)
         pthread_mutex_destroy(&shared.pointee.mutex)
         shared.deinitialize(count: 1)
         shared.deallocate()
