@@ -140,6 +140,13 @@ import Testing
         let sizes = DiskUsageCommand.rows(usage).map { $0.fields["Size"]?.string }
         #expect(sizes == ["1B", "9.223EB", "9.223EB", "0B"])
         #expect(significant(.infinity, digits: 3) == "inf")
+        // Nor does what a daemon says of itself end the program.
+        let ports = [#"{"PrivatePort":9223372036854775807,"Type":"tcp"}"#, #"{"PrivatePort":1,"Type":"tcp"}"#]
+        #expect(
+            ContainerRows.ports(try ports.map { try OrderedJSON(parsing: Array($0.utf8)) })
+                == "1/tcp, 9223372036854775807/tcp")
+        let image = try OrderedJSON(parsing: Array(#"{"Size":-9223372036854775808,"SharedSize":1}"#.utf8))
+        #expect(ImageRows.rows(image, truncates: true, showsDigests: false, now: Self.now).count == 1)
     }
 
     @Test func events() throws {

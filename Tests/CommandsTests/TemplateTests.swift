@@ -16,7 +16,8 @@ import Testing
             ("{{.Name}}", "/web"), ("{{.State.Status}} {{.State.Pid}}", "running 42"),
             ("{{json .Args}}", #"["a","b c"]"#),
             ("{{json .State}}", #"{"Status":"running","Pid":42,"Empty":""}"#), ("{{.Args}}", "[a b c]"),
-            ("{{.Labels}}", "map[a:2 z:1]"), ("{{1.50}} {{1e3}} {{0x1F}} {{1e21}}", "1.5 1000 31 1e+21"),
+            ("{{.Labels}}", "map[a:2 z:1]"), ("{{range 2}}{{.}}{{end}}", "01"),
+            ("{{1.50}} {{1e3}} {{0x1F}} {{1e21}}", "1.5 1000 31 1e+21"),
             ("{{.Nothing}}", "<no value>"), ("{{.Big}}", "18446744073709551615"),
             ("{{if .On}}yes{{else}}no{{end}}", "yes"), ("{{if .Off}}yes{{else if .On}}maybe{{else}}no{{end}}", "maybe"),
             ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
@@ -69,6 +70,7 @@ import Testing
         (#"{{define "t"}}{{template "t"}}{{end}}{{template "t"}}"#, "template: exceeded maximum template depth (500)"),
         ("{{nil}}", #"template: :1:2: executing "" at <nil>: nil is not a command"#),
         ("{{foo}}", #"template: :1: function "foo" not defined"#), ("{{", "template: :1: unclosed action"),
+        ("{{range 9223372036854775807}}x{{end}}", "range can't iterate over 9223372036854775807"),
         ("{{if .On}}", "template: :1: unexpected EOF"), ("{{end}}", "template: :1: unexpected {{end}}"),
         (
             "{{index .Args 7}}",

@@ -40,6 +40,7 @@ ps -aq --no-trunc
 ps -a --no-trunc
 ps -as
 ps -n 2
+ps -aqn 0x2
 ps -l
 ps -a --format json
 ps -a --format '{{json .}}'
@@ -92,6 +93,8 @@ history --no-trunc busybox
 history --human=false busybox
 history --format '{{.CreatedBy}} {{.Size}}' busybox
 history --format json busybox
+history --format '{{.CreatedAt}} {{.CreatedSince}}' busybox
+images --format '{{.Tag}} {{json .}}'
 history nothing
 inspect main
 inspect done made
@@ -250,6 +253,13 @@ cp main:/etc/passwd -
 commit nothing
 export nothing
 save nothing
+export -o /nowhere/x main
+export -o /tmp main
+save -o /nowhere/x busybox
+save -o /tmp busybox
+inspect -f '{{1.50}} {{1e3}} {{0x1F}}' main
+inspect -f '{{slice "abc" 1 9}}' main
+inspect -f '{{len 3}}' main
 load -i /nonexistent
 import /nonexistent
 tag nothing x
@@ -553,6 +563,9 @@ def words(line):
 def run(program, line, name, configuration="config"):
     environment = {"PATH": os.environ["PATH"], "HOME": FILES, "DOCKER_CONFIG": f"{FILES}/{configuration}-{name}",
                    "TERM": "dumb", "LANG": "C.UTF-8"}
+    # Times are the user's own; without a database of zones both have none.
+    if os.path.exists("/usr/share/zoneinfo/America/New_York"):
+        environment["TZ"] = "America/New_York"
     if program == OURS:
         environment["MYCONTAINER_HOST"] = HOST
     else:

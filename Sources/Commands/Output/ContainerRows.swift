@@ -81,8 +81,8 @@ enum ContainerRows {
         for entry in entries {
             let index = ranges.firstIndex { range in
                 range.last.address == entry.address && range.last.transport == entry.transport
-                    && range.last.inside + 1 == entry.inside
-                    && (entry.outside == 0 ? range.last.outside == 0 : range.last.outside + 1 == entry.outside)
+                    && range.last.inside &+ 1 == entry.inside
+                    && (entry.outside == 0 ? range.last.outside == 0 : range.last.outside &+ 1 == entry.outside)
             }
             if let index { ranges[index].last = entry } else { ranges.append((entry, entry)) }
         }

@@ -28,7 +28,7 @@ enum ImageRows {
                 "CreatedAt": localTime(created), "Size": humanSize(size), "VirtualSize": humanSize(size, digits: 4),
                 "Containers": users < 0 ? "N/A" : "\(users)",
                 "SharedSize": shared < 0 ? "N/A" : humanSize(shared, digits: 4),
-                "UniqueSize": shared < 0 ? "N/A" : humanSize(size - shared, digits: 4),
+                "UniqueSize": shared < 0 ? "N/A" : humanSize(size &- shared, digits: 4),
             ])
         }
         func parts(_ key: String) -> [ImageReference] {

@@ -144,7 +144,9 @@ private struct Evaluation {
         case .array(let elements): pairs = elements.enumerated().map { (.integer(Int64($0)), $1) }
         case .object(let object):
             pairs = object.members.sorted { $0.key < $1.key }.map { (.string($0.key), $0.value) }
-        case .integer(let count): pairs = (0..<max(0, count)).map { (.integer($0), .integer($0)) }
+        // What it prints is kept until the end, so a number that a daemon made up must not fill the memory.
+        case .integer(let count) where count <= 1_000_000:
+            pairs = (0..<max(0, count)).map { (.integer($0), .integer($0)) }
         case .null: pairs = []
         case let other: throw TemplateError("range can't iterate over \(TemplateFunctions.print(other))")
         }

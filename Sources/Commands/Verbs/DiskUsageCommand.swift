@@ -58,7 +58,7 @@ enum DiskUsageCommand {
         }
         let freeVolumes = volumes.filter { ($0["UsageData"]["RefCount"].integer ?? 0) == 0 }
         return [
-            row("Images", images.count, usedImages.count, layers, max(0, layers.addingClamped(-kept))),
+            row("Images", images.count, usedImages.count, layers, max(0, layers &- kept)),
             row(
                 "Containers", containers.count, containers.count(where: isRunning), written(containers),
                 written(containers.filter { !isRunning($0) })),

@@ -77,9 +77,9 @@ enum PruneCommands {
             var filters = try filters(invocation)
             var freed = try prune(.containers, filters, engine)
             _ = try prune(.networks, filters, engine)
-            if invocation[withVolumes] { freed += try prune(.volumes, filters, engine) }
+            if invocation[withVolumes] { freed &+= try prune(.volumes, filters, engine) }
             filters.add("dangling", all ? "false" : "true")
-            freed += try prune(.images, filters, engine)
+            freed &+= try prune(.images, filters, engine)
             return total(freed)
         }
     }
