@@ -130,16 +130,17 @@ public enum Capabilities {
     /// asks the kernel to keep the permitted set across the change of uid.
     public static func prepare(_ sets: RuntimeSpec.Capabilities) throws(SystemError) {
         let bounding = try mask(sets.bounding)
-        for number in 0..<64 {
+        for number in 0..<64 where bounding & (1 << UInt64(number)) == 0 {
             let value = cap_value_t(number)
+            if cap_drop_bound(value) == 0 { continue }
+            let failure = SystemError.current("drop \(name(of: number)) from the bounding set")
+            // Not in it, or the kernel's last one was before.
             let present = cap_get_bound(value)
             if present < 0 { break }
-            if present == 1, bounding & (1 << UInt64(number)) == 0 {
-                try checked("drop \(name(of: number)) from the bounding set") { cap_drop_bound(value) }
-            }
+            if present == 1 { throw failure }
         }
         // Kernels before 4.3 have no ambient set: nothing to clear there.
-        if cap_reset_ambient() != 0, errno != EINVAL, errno != ENOSYS {
+        if clinux_clear_ambient_capabilities() != 0, errno != EINVAL {
             throw SystemError.current("clear the ambient capabilities")
         }
         try checked("keep capabilities across setuid") { clinux_keep_capabilities(1) }
@@ -168,8 +169,8 @@ public enum Capabilities {
     /// Gives up, for the calling thread and for good, every capability but those of `kept` that it has.
     public static func keepOnly(_ kept: CapabilitySet) throws(SystemError) {
         // Which nobody can gain by execve(2) any more; without CAP_SETPCAP there is nothing to be gained from the set.
-        for number: Int32 in 0..<64 where cap_get_bound(number) == 1 && cap_drop_bound(number) != 0 { break }
-        _ = cap_reset_ambient()
+        for number: Int32 in 0..<64 where cap_drop_bound(number) != 0 { break }
+        _ = clinux_clear_ambient_capabilities()
         var permitted: UInt64 = 0
         try checked("capget") { clinux_get_capabilities(&permitted) }
         try checked("capset") { clinux_set_capabilities(permitted & kept.rawValue) }

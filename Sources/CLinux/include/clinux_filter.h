@@ -98,6 +98,11 @@ static inline int clinux_bpf_open_program(uint32_t id) {
     return (int)syscall(SYS_bpf, BPF_PROG_GET_FD_BY_ID, &attr, sizeof attr);
 }
 
+/// prctl(PR_CAP_AMBIENT_CLEAR_ALL). libcap's cap_reset_ambient asks for each capability first.
+static inline int clinux_clear_ambient_capabilities(void) {
+    return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0UL, 0UL, 0UL);
+}
+
 /// prctl(PR_SET_KEEPCAPS): whether the permitted set survives a change from uid 0.
 static inline int clinux_keep_capabilities(int keep) {
     return prctl(PR_SET_KEEPCAPS, (unsigned long)keep, 0UL, 0UL, 0UL);
