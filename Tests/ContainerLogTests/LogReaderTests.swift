@@ -114,7 +114,7 @@ private let base: Int64 = 1_700_000_000 * second
         #expect(entries.map(\.partial) == [false, true])
     }
 
-    @Test(arguments: [LogFormat.cri, .json], [(200_000, 30_000), (1_000, 10_000)])
+    @Test(arguments: [LogFormat.cri, .json], [(200_000, 30_000), (1_000, 3_000)])
     func followersSeeEverythingAcrossRotation(format: LogFormat, _ sizes: (file: Int64, lines: Int)) async throws {
         let log = TestLog(format)
         let path = log.path
