@@ -113,7 +113,8 @@ public final class Engine: Sendable {
             throw EngineError(.internal, "\(error)")
         }
         try await engine.perform { try await engine.reconcile() }
-        engine.replenishment.started(engine.replenish)
+        // The first start is as fast as the next.
+        Task(executorPreference: engine.workers) { engine.launcher.prepare() }
         return engine
     }
 
