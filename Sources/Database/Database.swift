@@ -39,7 +39,8 @@ public final class Database: Sendable {
         _ durability: Durability = .normal, _ body: (Connection) throws -> Result
     ) throws -> Result {
         try lock.withLock { _ in
-            try writeDeferred()
+            // What was refused of it is not about `body`.
+            _ = try writeDeferred()
             return try transaction(durability, body)
         }
     }
@@ -48,7 +49,7 @@ public final class Database: Sendable {
     public func read<Result: Sendable>(_ body: (Connection) throws -> Result) throws -> Result {
         try lock.withLock { _ in
             // What can't be written now doesn't keep anybody from reading.
-            try? writeDeferred()
+            _ = try? writeDeferred()
             return try connection.snapshot(body)
         }
     }
@@ -60,20 +61,32 @@ public final class Database: Sendable {
     }
 
     /// Does what was put off. What can't be written because the disk is full or broken stays put off.
+    ///
+    /// - Throws: also where a constraint refuses one of the writes: that one is dropped.
     public func settle() throws {
-        try lock.withLock { _ in try writeDeferred() }
+        if let refused = try lock.withLock({ _ in try writeDeferred() }) { throw refused }
     }
 
-    private func writeDeferred() throws {
-        if deferred.isEmpty { return }
-        let bodies = deferred.values
+    /// - Returns: why a write was refused and dropped, since it would be refused for ever.
+    private func writeDeferred() throws -> DatabaseError? {
+        if deferred.isEmpty { return nil }
         do {
+            let bodies = deferred.values
             try transaction(.normal) { connection in for body in bodies { try body(connection) } }
             deferred = [:]
+            return nil
         } catch let error as DatabaseError where error.isConstraint {
-            // It would fail for ever, and everything after it.
-            deferred = [:]
-            throw error
+            // One by one, so that the others are not lost with it.
+            var refused: DatabaseError?
+            for (subject, body) in deferred {
+                do {
+                    try transaction(.normal, body)
+                } catch let error as DatabaseError where error.isConstraint {
+                    refused = error
+                }
+                deferred[subject] = nil
+            }
+            return refused
         }
     }
 

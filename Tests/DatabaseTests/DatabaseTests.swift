@@ -65,10 +65,13 @@ import Testing
         let other = try Database(path: scratch.path, migrations: [Self.schema])
         #expect(try names(other) == ["first", "fourth", "second", "third"])
         #expect(try other.read { try $0.first("SELECT count(*) FROM t WHERE n = 1") { $0.int(0) } } == 3)
-        // What can never be written is not in the way of what comes after it.
-        later("a", "first")
+        // What can never be written takes nothing with it, and is in nobody's way.
+        for (subject, name) in [("a", "fifth"), ("b", "first"), ("c", "sixth")] { later(subject, name) }
         #expect(throws: DatabaseError.self) { try database.settle() }
+        #expect(try names(other) == ["fifth", "first", "fourth", "second", "sixth", "third"])
+        later("b", "first")
         _ = try database.write { try $0.run("DELETE FROM t") }
+        try database.settle()
         #expect(try names(database) == [])
     }
 
